@@ -1,0 +1,112 @@
+"What holds for the project as a whole: files that follow from others, light imports, and the rules of the house."
+import ast, configparser, importlib, inspect, json, re, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+from fastcore.docments import docments
+import mnist_basics
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
+MODULES = sorted(p.stem for p in (ROOT/'mnist_basics').glob('*.py') if not p.stem.startswith('_'))
+HEAVY = {'fastai', 'IPython', 'matplotlib', 'torchvision', 'sklearn'}
+
+
+def cells(path, kind): return [c for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == kind]
+def source(cell): return ''.join(cell['source'])
+
+
+@pytest.fixture
+def copy(tmp_path):
+    "A copy of the notebooks, the package and their configuration"
+    skip = shutil.ignore_patterns('idx', '__pycache__', '.ipynb_checkpoints', '_quarto.yml')
+    for d in 'nbs', 'mnist_basics': shutil.copytree(ROOT/d, tmp_path/d, ignore=skip)
+    for f in 'pyproject.toml', 'settings.ini': shutil.copy(ROOT/f, tmp_path)
+    return tmp_path
+
+
+def assert_unchanged(copy, pattern):
+    for p in sorted(copy.glob(pattern)):
+        assert p.read_bytes() == (ROOT/p.relative_to(copy)).read_bytes(), f'{p.relative_to(copy)} differs'
+
+
+def test_export_changes_nothing(copy):
+    for p in copy.glob('mnist_basics/*.py'):
+        if p.stem != '__init__': p.unlink()
+    subprocess.run([BIN/'nbdev-export'], cwd=copy, check=True)
+    assert {p.name for p in copy.glob('mnist_basics/*.py')} == {p.name for p in ROOT.glob('mnist_basics/*.py')}
+    assert_unchanged(copy, 'mnist_basics/*.py')
+
+
+def test_clean_changes_nothing(copy):
+    subprocess.run([BIN/'nbdev-clean'], cwd=copy, check=True)
+    assert_unchanged(copy, 'nbs/*.ipynb')
+
+
+def test_readme_is_made_from_the_index():
+    run = subprocess.run([sys.executable, ROOT/'tools'/'readme.py', '--check'], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_readme_opens_with_two_commands():
+    first, second = re.findall(r'^```bash\n(.*?)\n```$', (ROOT/'README.md').read_text(encoding='utf-8'), re.M | re.S)[:2]
+    assert '\n' not in first + second
+    assert first.endswith('mnist-basics') and second.endswith('pytest')
+
+
+def test_version_stands_in_settings_only():
+    ini = configparser.ConfigParser()
+    ini.read(ROOT/'settings.ini')
+    assert mnist_basics.__version__ == ini['DEFAULT']['version'], 'reinstall the project: pip install -e ".[dev]"'
+
+
+@pytest.mark.parametrize('module', ['', *MODULES])
+def test_imports_light(module):
+    name = '.'.join(filter(None, ['mnist_basics', module]))
+    code = f'import sys, {name}; print(*{{m.split(".")[0] for m in sys.modules}})'
+    loaded = set(subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True).stdout.split())
+    assert not loaded & (HEAVY if module != 'command' else HEAVY | {'torch', 'numpy'})
+
+
+def test_modules_import_from_earlier_stages_only():
+    number = {p.stem[3:]: int(p.stem[:2]) for p in NOTEBOOKS if p.stem[:2].isdigit()}
+    for m in MODULES:
+        tree = ast.parse((ROOT/'mnist_basics'/f'{m}.py').read_text(encoding='utf-8'))
+        used = {n.module.split('.')[-1] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('mnist_basics.'))}
+        assert all(number[u] < number[m] for u in used - {'mnist_basics'}), f'{m} imports from {used}'
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_public_names_are_documented(module):
+    mod = importlib.import_module(f'mnist_basics.{module}')
+    for name in mod.__all__:
+        o = getattr(mod, name)
+        if not callable(o): continue
+        assert inspect.getdoc(o), f'{name} has no docstring'
+        methods = [(f'{name}.{k}', f) for k, f in vars(o).items() if inspect.isfunction(f) and not k.startswith('_')] if inspect.isclass(o) else [(name, o)]
+        for label, f in methods:
+            assert inspect.getdoc(f), f'{label} has no docstring'
+            docs = docments(f)
+            missing = [p for p in inspect.signature(f).parameters if p not in ('self', 'cls') and not docs.get(p)]
+            assert not missing, f'{label}: no word on {missing}'
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_saved_outputs(path):
+    code = [c for c in cells(path, 'code') if source(c).strip()]
+    outputs = [(c, o) for c in code for o in c['outputs']]
+    assert outputs or not code, 'no saved outputs'
+    for c, o in outputs:
+        where = source(c)[:80]
+        assert o['output_type'] != 'error', where
+        data = o.get('data', {})
+        assert not any(k.startswith('image/') for k in data) or 'fig-alt' in source(c), f'a figure without alt text: {where}'
+        said = ''.join(o.get('text', '')) + ''.join(''.join(v) for k, v in data.items() if k.startswith('text/'))
+        assert not re.search(r'Warning|\r|/(tmp|home|root|Users)/', said), f'{where}: {said[:200]}'
+
+
+def test_links_between_notebooks_lead_somewhere():
+    for path in NOTEBOOKS:
+        for c in cells(path, 'markdown'):
+            for target in re.findall(r'\]\(([^)\s#]+\.ipynb)', source(c)):
+                assert (path.parent/target).exists(), f'{path.name} links to {target}'
