@@ -14,61 +14,108 @@ from PIL import Image
 
 # %% ../nbs/01_pixels.ipynb #72e2168c
 def _picture(image):
-    "`image` as an array to draw: [h,w], [h,w,3] or [h,w,4]"
+    "`image` as an array to draw: [h,w], or in colour [h,w,3] or [h,w,4]"
     if isinstance(image, Image.Image) and image.mode in ('P','LA','PA','CMYK','YCbCr','HSV','LAB'): image = image.convert('RGB')
-    if isinstance(image, torch.Tensor): image = image.detach().cpu().float() if image.is_floating_point() else image.detach().cpu()
+    if isinstance(image, torch.Tensor): image = image.detach().cpu()
+    if isinstance(image, torch.Tensor) and image.is_floating_point(): image = image.float()
     a = np.asarray(image)
     if a.shape==(784,): a = a.reshape(28,28)
     if a.ndim==3 and a.shape[0] in (1,3) and a.shape[-1] not in (3,4): a = np.moveaxis(a, 0, -1)
     if a.ndim==3 and a.shape[-1]==1: a = a[...,0]
-    if a.dtype.kind not in 'biuf': raise ValueError(f"expected an image of numbers, got {type(image).__name__} of {a.dtype}: open a file with PIL first")
-    if not a.size or not (a.ndim==2 or a.ndim==3 and a.shape[-1] in (3,4)):
-        raise ValueError(f"expected one image, [h,w], [784], [3,h,w] or [h,w,3], got shape {list(a.shape)}: several images go to show_images")
-    if not np.isfinite(a).all(): raise ValueError("the image has pixels that are NaN or infinite, where numbers were expected")
+    _check_picture(a)
     return a.astype(np.uint8)*255 if a.dtype.kind=='b' else a
 
-def _grey_range(pictures):
-    "From white to black: 0..255 for whole numbers, 0..1 for fractions, or else from the least to the largest value"
+def _check_picture(a):
+    "Raise `ValueError` for an array that is no image"
+    if a.dtype.kind not in 'biuf': raise ValueError(f"expected an image of numbers, got {a.dtype}: open a file with PIL first")
+    if not a.size or not (a.ndim==2 or a.ndim==3 and a.shape[-1] in (3,4)):
+        raise ValueError(f"expected one image, [h,w], [784], [3,h,w] or [h,w,3], got shape {list(a.shape)}: several images go to show_images")
+    if not np.isfinite(a).all(): raise ValueError("expected numbers, got pixels that are NaN or infinite")
+    top = 255 if a.dtype.kind in 'iu' else 1
+    if a.ndim==3 and a.dtype.kind!='b' and not 0<=a.min()<=a.max()<=top:
+        raise ValueError(f"expected colours from 0 to {top} in {a.dtype}, got {a.min():g} to {a.max():g}")
+
+def _grey_range(pictures, vmin=None, vmax=None):
+    "Values drawn in white and in black: 0..255 for whole numbers, 0..1 for fractions, or else the least and the largest"
     lo,hi = min(p.min() for p in pictures).item(),max(p.max() for p in pictures).item()
     top = 255 if all(p.dtype.kind in 'iu' for p in pictures) else 1
-    return (0,top) if 0<=lo and hi<=top else (lo,hi)
+    if 0<=lo and hi<=top: lo,hi = 0,top
+    return lo if vmin is None else vmin, hi if vmax is None else vmax
 
 # %% ../nbs/01_pixels.ipynb #6e9ce89a
 def image_table(
-    image, # Grey image, as `show_image` takes it
-    rows:slice=slice(None), # Rows to show; all without
-    cols:slice=slice(None), # Columns to show; all without
-    caption:str|None=None, # Words above the table; says what is shown without
+    image, # One grey image: [h,w] or [784]
+    rows:slice=slice(None), # Rows to show; all by default
+    cols:slice=slice(None), # Columns to show; all by default
+    caption:str|None=None, # Words below the table
 ): # pandas `Styler`, which notebooks show as a table
-    "The pixels of `image` as a table of numbers on their own greys; `ValueError` for colour or an empty part"
+    "The numbers of `image` on their own greys; `ValueError` without any"
     import pandas as pd
     p = _picture(image)
-    if p.ndim!=2: raise ValueError(f"expected a grey image, got shape {list(p.shape)}: take one channel, image[...,0]")
+    if p.ndim!=2:
+        raise ValueError(f"expected a grey image, got {list(p.shape)}")
     df = pd.DataFrame(p).iloc[rows,cols]
-    if df.empty: raise ValueError(f"no pixels in rows {rows} and columns {cols} of an image of shape {list(p.shape)}")
+    if df.empty: raise ValueError(f"no pixels in {rows}, {cols} of {p.shape}")
     lo,hi = _grey_range([p])
-    text = caption or f"Rows {df.index[0]} to {df.index[-1]}, columns {df.columns[0]} to {df.columns[-1]}: {lo:g} is white, {hi:g} is black"
-    return (df.style.background_gradient('Greys', axis=None, vmin=lo, vmax=hi).format(precision=2).set_caption(text)
-        .set_properties(**{'font-size':'6pt'}).set_uuid(sha1(df.to_numpy().tobytes()).hexdigest()[:8]))
+    if caption is None: caption = f"{lo:g} is white, {hi:g} is black"
+    cells = [dict(selector='th,td', props='font-size:6pt; padding:1px;'
+        'width:2.6em; text-align:center; font-weight:normal')]
+    return (df.style.format(precision=2).set_table_styles(cells)
+        .background_gradient('Greys', axis=None, vmin=lo, vmax=hi)
+        .set_properties(**{'font-size':'6pt'}).set_caption(caption)
+        .set_uuid(sha1(df.to_numpy().tobytes()).hexdigest()[:8]))
 
-# %% ../nbs/01_pixels.ipynb #90c1f424
+# %% ../nbs/01_pixels.ipynb #078efce1
 INK = '#767676'
-COLOURS = ['#3b82c4', '#db7632', '#1f9d80', '#b565a7', '#8a7430', '#767676']
+COLOURS = ['#3b82c4','#db7632','#1f9d80','#b565a7','#8a7430','#767676']
 
 def use_style():
-    "Set matplotlib to `Greys` for images and to ink and colours that can be read on light and on dark pages"
+    "Draw images in `Greys`, the rest readable on light and dark pages"
     import matplotlib.pyplot as plt
-    from cycler import cycler
-    clear = dict.fromkeys(['figure.facecolor', 'axes.facecolor', 'savefig.facecolor'], 'none')
-    ink = dict.fromkeys(['text.color', 'axes.labelcolor', 'axes.titlecolor', 'axes.edgecolor', 'xtick.color', 'ytick.color'], INK)
-    size = {'figure.figsize':(4.5,2.8), 'figure.dpi':112, 'savefig.dpi':'figure', 'font.size':9, 'axes.titlesize':9, 'legend.fontsize':8}
-    plt.rcParams.update({**clear, **ink, **size, 'image.cmap':'Greys', 'axes.prop_cycle':cycler(color=COLOURS),
-        'legend.frameon':False, 'axes.spines.top':False, 'axes.spines.right':False})
-    if 'IPython' in sys.modules and sys.modules['IPython'].get_ipython():
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-        set_matplotlib_formats('png')
+    for o in ('figure','axes','savefig'): plt.rc(o, facecolor='none')
+    for o in ('xtick','ytick','text'): plt.rc(o, color=INK)
+    plt.rc('axes', edgecolor=INK, labelcolor=INK, titlecolor=INK, titlesize=9,
+        prop_cycle=plt.cycler(color=COLOURS))
+    plt.rc('axes.spines', top=False, right=False)
+    plt.rc('legend', frameon=False, fontsize=8)
+    plt.rc('figure', figsize=(4.5,2.8), dpi=112)
+    plt.rc('savefig', dpi='figure')
+    plt.rc('font', size=9)
+    plt.rc('image', cmap='Greys')
+    _plain_png()
 
-# %% ../nbs/01_pixels.ipynb #81f7303a
+# %% ../nbs/01_pixels.ipynb #67a606ca
+def _plain_png():
+    "Let notebooks keep figures at the size that they show them in"
+    ipython = sys.modules.get('IPython')
+    if ipython is None or ipython.get_ipython() is None: return
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+    set_matplotlib_formats('png')
+
+# %% ../nbs/01_pixels.ipynb #0a0dee6c
+def show_image(
+    image, # PIL, array or tensor: [h,w], [784], [3,h,w] or [h,w,3]
+    ax=None, # Axes to draw on; a small figure of its own if none
+    title:str|None=None, # Words above the image
+    size:float=1., # Width of a figure of its own, in inches
+    cmap:str='Greys', # Colour map of a grey image
+    vmin:float|None=None, # Value of white; 0 for pixels
+    vmax:float|None=None, # Value of black; 255, or 1 for fractions
+    alt:str|None=None, # The figure in words, for a screen reader
+): # The axes
+    "Draw one image without ticks; `ValueError` for what isn't one"
+    import matplotlib.pyplot as plt
+    p = _picture(image)
+    lo,hi = _grey_range([p], vmin, vmax)
+    if ax is None:
+        ax = plt.figure(figsize=(size,size)).add_axes((0,0,1,1))
+    ax.imshow(p, cmap, vmin=lo, vmax=hi, interpolation='nearest')
+    ax.set_axis_off()
+    if title is not None: ax.set_title(str(title))
+    if alt is not None: _describe(ax.figure, alt)
+    return ax
+
+# %% ../nbs/01_pixels.ipynb #4a2110c9
 def _describe(fig, alt):
     "Let `fig` show itself with `alt` as the words that a screen reader speaks"
     def repr_html():
@@ -77,51 +124,37 @@ def _describe(fig, alt):
         return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(buf.getvalue()).decode()}">'
     fig._repr_html_ = repr_html
 
-def show_image(
-    image, # PIL image, array or tensor: [h,w], [784], in colour [3,h,w] or [h,w,3]; whole numbers 0..255 or fractions 0..1
-    ax=None, # Axes to draw on; a small figure of its own without
-    title=None, # Words above the image
-    size:float=1., # Width and height of a figure of its own, in inches
-    cmap:str|None=None, # Colour map of a grey image; `Greys` (0 in white) without
-    vmin:float|None=None, # Value drawn in white; 0 for pixels
-    vmax:float|None=None, # Value drawn in black; for pixels 255 if whole numbers, 1 if fractions
-    alt:str|None=None, # What the figure shows, in words for a screen reader
-): # The axes
-    "Draw one image without ticks; `ValueError` if it has another shape, a NaN, or no numbers"
-    import matplotlib.pyplot as plt
-    p = _picture(image)
-    lo,hi = _grey_range([p])
-    if p.ndim==3 and (lo,hi) not in ((0,1),(0,255)): raise ValueError(f"expected colours in 0..255 or 0..1, got {lo:g} to {hi:g}")
-    if ax is None: ax = plt.figure(figsize=(size,size)).add_axes((0,0,1,1))
-    ax.imshow(p, cmap=cmap or 'Greys', interpolation='nearest', vmin=lo if vmin is None else vmin, vmax=hi if vmax is None else vmax)
-    ax.set_axis_off()
-    if title is not None: ax.set_title(str(title))
-    if alt is not None: _describe(ax.figure, alt)
-    return ax
-
 # %% ../nbs/01_pixels.ipynb #0ae11090
+def _grid(n, ncols, size, head):
+    "`n` axes of `size` inches in rows of `ncols`, with `head` inches for titles"
+    import matplotlib.pyplot as plt
+    if n<1 or ncols<1: raise ValueError(f"can't show {n} images in {ncols} columns")
+    ncols = min(n, ncols)
+    nrows = -(-n//ncols)  # rounded up
+    dx,dy = size+0.06,size+0.06+head
+    w,h = ncols*dx,nrows*dy
+    fig = plt.figure(figsize=(w,h))
+    places = [(i%ncols*dx, h-(i//ncols+1)*dy) for i in range(n)]
+    return [fig.add_axes((x/w, y/h, size/w, size/h)) for x,y in places]
+
 def show_images(
     images, # Several images, each as `show_image` takes it
-    titles=None, # As many titles as images, or none
+    titles=None, # One for each image: a list, array or tensor
     ncols:int=8, # Images in a row
     size:float=0.75, # Width and height of each image, in inches
-    cmap:str|None=None, # As in `show_image`
-    vmin:float|None=None, # Value drawn in white, the same for all images
-    vmax:float|None=None, # Value drawn in black, the same for all images
-    alt:str|None=None, # What the figure shows, in words for a screen reader
+    cmap:str='Greys', # Colour map of grey images
+    vmin:float|None=None, # Value of white in all images
+    vmax:float|None=None, # Value of black in all images
+    alt:str|None=None, # The figure in words, for a screen reader
 )->list: # The axes, one for each image
-    "Draw images in a grid, all on one scale of greys; `ValueError` without images or if `titles` are too few or many"
-    import matplotlib.pyplot as plt
+    "Draw images on one scale of greys; `ValueError` if titles don't match"
     ps = [_picture(o) for o in images]
-    if not ps or ncols<1: raise ValueError(f"expected images and at least one column, got {len(ps)} images and ncols={ncols}")
-    if titles is not None and len(titles)!=len(ps): raise ValueError(f"expected a title for each image, got {len(titles)} for {len(ps)}")
-    lo,hi = _grey_range(ps)
-    ncols,head = min(ncols, len(ps)),0. if titles is None else 0.22
-    nrows = -(-len(ps)//ncols)
-    w,h = ncols*(size+0.06),nrows*(size+0.06+head)
-    fig = plt.figure(figsize=(w,h))
-    axs = [fig.add_axes((i%ncols*(size+0.06)/w, 1-(i//ncols+1)*(size+0.06+head)/h, size/w, size/h)) for i in range(len(ps))]
-    for i,(p,ax) in enumerate(zip(ps, axs)):
-        show_image(p, ax, None if titles is None else titles[i], cmap=cmap, vmin=lo if vmin is None else vmin, vmax=hi if vmax is None else vmax)
-    if alt is not None: _describe(fig, alt)
+    names = [None]*len(ps) if titles is None else np.asarray(titles).tolist()
+    if len(names)!=len(ps):
+        raise ValueError(f"got {len(names)} titles for {len(ps)} images")
+    lo,hi = _grey_range(ps, vmin, vmax) if ps else (0,1)
+    axs = _grid(len(ps), ncols, size, 0. if titles is None else 0.22)
+    for p,ax,name in zip(ps, axs, names):
+        show_image(p, ax, name, cmap=cmap, vmin=lo, vmax=hi)
+    if alt is not None: _describe(axs[0].figure, alt)
     return axs
