@@ -45,7 +45,8 @@ def cell_md(cell, pictures):
 
 def at_the_top(md):
     "Links and callouts of a page, as they must read in a file at the top of the repository"
-    md = re.sub(r'\]\((?!https?:|#|nbs/)([^)\s]+)\)', lambda m: f"]({(Path('nbs')/m[1]).as_posix()})" if (ROOT/'nbs'/m[1]).exists() else m[0], md)
+    def moved(m): return f"](nbs/{m[1]})" if (ROOT/'nbs'/m[1].split('#')[0]).is_file() else m[0]
+    md = re.sub(r'\]\((?!nbs/)([^)#\s][^)\s]*)\)', moved, md)
     box = re.compile(r'^::: ?\{\.callout-(\w+)[^}]*\}\n(.*?)\n:::$', re.M | re.S)
     return box.sub(lambda m: f'> [!{m[1].upper()}]\n' + re.sub('^', '> ', m[2].strip(), flags=re.M), md)
 
