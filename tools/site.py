@@ -1,5 +1,6 @@
 "Build the site from the saved outputs of the notebooks, as pages that load nothing from anywhere else, and check every link."
 import argparse, html, os, re, shutil, sys, tempfile
+from contextlib import chdir
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ try:
     from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
     from nbdev.serve import proc_nbs
     from smalldocs.config import load
+    from smalldocs.layout import inline_md
     from smalldocs.site import Site
 except ImportError as e: sys.exit(f"{e}: the site needs the extra `dev`, as in: pip install -e '.[dev]'")
 
@@ -20,6 +22,7 @@ DOCS = ROOT/'_docs'
 SOURCE_LINK = re.compile(r'^\[source\]\(/blob/.*\n', re.M)  # what nbdev's `show_doc` links to when no repository is set
 MATH = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', re.S)
 FIGURE = re.compile(r'<div id="(fig-[\w-]+)"((?:(?!<div id=).)*?)<figure', re.S)
+CAPTION = re.compile('(<figcaption>)(.*?)(?=</figcaption>)', re.S)
 FOLDED = re.compile(r'<div (class="callout-header[^>]*data-bs-toggle[^>]*>)(.*?)</div>(<div id="callout-\d+-contents")', re.S)
 REMOTE_IMPORT = re.compile(r'@import\s*(?:url\()?\s*["\']?(?:https?:)?//[^"\')]*["\']?\)?[^;]*;')
 CSS_URL = re.compile(r'url\(\s*["\']?([^"\')]+)|@import\s+["\']([^"\']+)')
@@ -28,13 +31,14 @@ EXPECTED = re.compile('broken link|output-file|format-links|html-math-method')  
 # ---- building
 
 def process(work):
-    "Let nbdev process a copy of the notebooks in the folder `work`, and return the folder of the results"
+    "Let nbdev process a copy of the notebooks in `work`, the current folder, and return the folder of the results"
     for f in ('pyproject.toml', '_quarto.yml'): shutil.copy(ROOT/f, work)
     shutil.copytree(ROOT/'nbs', work/'nbs', ignore=shutil.ignore_patterns('.*', 'nbdev.yml', 'sidebar.yml'))
-    os.chdir(work)
+    os.environ['PYTHONWARNINGS'] = 'ignore:Found cells containing imports'  # fine while such a cell needs no other
     refresh_quarto_yml()
     nbdev_sidebar.__wrapped__()
-    return proc_nbs(force=True)
+    try: return proc_nbs(force=True)
+    except Exception as e: sys.exit(f"nbdev could not process a notebook (is there an import in a cell with other code?)\n{e}")
 
 def to_mathml(match):
     "MathML for maths that smalldocs left as TeX; a formula that can't be converted in full is an error"
@@ -73,6 +77,7 @@ class Pages(Site):
 
     def render_page(self, page):
         super().render_page(page)
+        page.html = CAPTION.sub(lambda m: m[1] + inline_md(html.unescape(m[2]), self, page), page.html)
         try: page.html = MATH.sub(to_mathml, page.html)
         except Exception as e: raise ValueError(f"{page.src}: {e}") from e
         page.html = FIGURE.sub(r'<div\2<figure id="\1"', page.html)  # a link to a figure leads to the picture, not to its code
@@ -81,11 +86,10 @@ class Pages(Site):
 
 def build(docs=DOCS):
     "Build the site into the folder `docs`; what is wrong with it"
-    with tempfile.TemporaryDirectory() as tmp:
+    with tempfile.TemporaryDirectory() as tmp, chdir(tmp):
         site = Pages(process(Path(tmp)), get_config())
         site.build()
         for f in site.out.rglob('*.css'): f.write_text(REMOTE_IMPORT.sub('', f.read_text(encoding='utf-8')), encoding='utf-8')
-        os.chdir(ROOT)
         if docs.exists(): shutil.rmtree(docs)
         shutil.move(site.out, docs)
     print(f"{len(site.pages)} pages in {docs}")

@@ -1,0 +1,59 @@
+"What the site's builder promises of every page, each tried on a page that breaks it."
+import importlib.util, re
+from pathlib import Path
+import pytest
+
+spec = importlib.util.spec_from_file_location('site_tool', Path(__file__).parents[1]/'tools'/'site.py')
+site = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(site)
+
+def problems(folder, body, css=''):
+    "What `check` says of a site with two pages, of which the first has `body`"
+    (folder/'index.html').write_text(f'<html><head><link rel="stylesheet" href="s.css"></head><body>{body}</body></html>')
+    (folder/'two.html').write_text('<h2 id="here">Two</h2>')
+    (folder/'s.css').write_text(css)
+    return site.check(folder)
+
+@pytest.mark.parametrize('body', [
+    '<a href="two.html#here">a place</a><a href="./">home</a><a href="#">top</a>',
+    '<a href="https://pytorch.org/">a link to elsewhere, which loads nothing</a>',
+    '<img src="data:image/png;base64,AA" alt="A 3">'])
+def test_sound_page(tmp_path, body): assert problems(tmp_path, body) == []
+
+@pytest.mark.parametrize('body,says', [
+    ('<a href="three.html">x</a>', 'leads nowhere'),
+    ('<a href="../outside.html">x</a>', 'leads nowhere'),
+    ('<a href="two.html#there">x</a>', 'no such place'),
+    ('<a href="#fig-lost">x</a>', 'no such place'),
+    ('<a href="/two.html">x</a>', 'root of the host'),
+    ('<img src="data:image/png;base64,AA">', 'without alternative text'),
+    ('<img src="lost.png" alt="A 3">', 'leads nowhere'),
+    ('<script src="https://cdn.example.org/x.js"></script>', 'another host'),
+    ('<img src="//example.org/x.png" alt="A 3">', 'another host'),
+    ('<style>@import url("https://fonts.example.org/css?a;b");</style>', 'another host')])
+def test_broken_page(tmp_path, body, says):
+    found = problems(tmp_path, body)
+    assert len(found) == 1 and found[0].startswith('index.html: ') and says in found[0]
+
+def test_css_from_another_host(tmp_path):
+    css = '@import url(https://fonts.example.org/css2?family=Lato:wght@400;700&display=swap);body{color:red}'
+    assert 's.css: loads' in problems(tmp_path, '', css)[0]
+    assert site.REMOTE_IMPORT.sub('', css) == 'body{color:red}'
+
+def test_maths():
+    def mathml(tex, kind='inline'): return site.MATH.sub(site.to_mathml, rf'<span class="math {kind}">\({tex}\)</span>')
+    assert '<mfrac><mi>a</mi><mi>b</mi></mfrac>' in mathml(r'\frac a b')
+    assert '<mo>&#x0003C;</mo>' in mathml('x &lt; 0')
+    assert mathml(r'\begin{aligned} a &amp;= b \\ &amp;= c \end{aligned}', 'display').count('<mtr>') == 2
+    with pytest.raises(ValueError, match='unheardof'): mathml(r'\unheardof{x}')
+
+def test_link_to_figure_leads_to_the_picture():
+    page = '<div id="fig-a" class="cell"><p>code</p><figure class="figure"></figure></div><div id="fig-b" class="cell"></div>'
+    res = site.FIGURE.sub(r'<div\2<figure id="\1"', page)
+    assert '<figure id="fig-a" class="figure">' in res and '<div id="fig-b"' in res and res.count('fig-a') == 1
+
+def test_folded_box_opens_from_the_keyboard():
+    page = ('<div class="callout-header collapsed" data-bs-toggle="collapse"><div class="t">Why?</div></div>'
+            '<div id="callout-1-contents" class="collapse">Because</div>')
+    assert '<button type="button" class="callout-header' in site.FOLDED.sub(site.fold_button, page)
+    assert not re.search('<button.*<div.*</button>', site.FOLDED.sub(site.fold_button, page))
