@@ -42,6 +42,21 @@ def _grey_range(pictures, vmin=None, vmax=None):
     if 0<=lo and hi<=top: lo,hi = 0,top
     return lo if vmin is None else vmin, hi if vmax is None else vmax
 
+def _describe(fig, alt):
+    "Let `fig` show itself with `alt` as the words that a screen reader speaks"
+    def repr_html():
+        buf = io.BytesIO()
+        fig.savefig(buf, format='png', bbox_inches='tight')
+        return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(buf.getvalue()).decode()}">'
+    fig._repr_html_ = repr_html
+
+def _plain_png():
+    "Let notebooks keep figures at the size that they show them in"
+    ipython = sys.modules.get('IPython')
+    if ipython is None or ipython.get_ipython() is None: return
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+    set_matplotlib_formats('png')
+
 # %% ../nbs/01_pixels.ipynb #6e9ce89a
 def image_table(
     image, # One grey image: [h,w] or [784]
@@ -84,14 +99,6 @@ def use_style():
     plt.rc('image', cmap='Greys')
     _plain_png()
 
-# %% ../nbs/01_pixels.ipynb #67a606ca
-def _plain_png():
-    "Let notebooks keep figures at the size that they show them in"
-    ipython = sys.modules.get('IPython')
-    if ipython is None or ipython.get_ipython() is None: return
-    from matplotlib_inline.backend_inline import set_matplotlib_formats
-    set_matplotlib_formats('png')
-
 # %% ../nbs/01_pixels.ipynb #0a0dee6c
 def show_image(
     image, # PIL, array or tensor: [h,w], [784], [3,h,w] or [h,w,3]
@@ -114,15 +121,6 @@ def show_image(
     if title is not None: ax.set_title(str(title))
     if alt is not None: _describe(ax.figure, alt)
     return ax
-
-# %% ../nbs/01_pixels.ipynb #4a2110c9
-def _describe(fig, alt):
-    "Let `fig` show itself with `alt` as the words that a screen reader speaks"
-    def repr_html():
-        buf = io.BytesIO()
-        fig.savefig(buf, format='png', bbox_inches='tight')
-        return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(buf.getvalue()).decode()}">'
-    fig._repr_html_ = repr_html
 
 # %% ../nbs/01_pixels.ipynb #0ae11090
 def _grid(n, ncols, size, head):
