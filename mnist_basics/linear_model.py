@@ -89,7 +89,7 @@ def stack_pairs(
     ds, # Any collection
 ): # A pair of tensors if `ds` is a list of pairs of numbers or tensors, else `ds` itself
     "Make a list of `(x, y)` pairs a pair of tensors, which can be sliced"
-    if not (isinstance(ds, list) and ds and isinstance(ds[0], tuple)): return ds
+    if not (isinstance(ds, list) and ds and isinstance(ds[0], tuple) and len(ds[0])==2): return ds
     columns = collate(ds)
     return columns if all(isinstance(o, Tensor) for o in columns) else ds
 
@@ -102,7 +102,7 @@ class DataLoader:
         shuffle:bool=False, # Draw a new order at each iteration?
         generator:torch.Generator=None, # Where the order is drawn from; PyTorch's global one if None
     ):
-        if batch_size<1: raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+        if not isinstance(batch_size, int) or batch_size<1: raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
         self.ds = stack_pairs(ds if hasattr(ds, '__getitem__') else list(ds))
         self.batch_size,self.shuffle,self.generator = batch_size,shuffle,generator
         self.pair = isinstance(self.ds, tuple) and len(self.ds)==2 and all(isinstance(o, Tensor) for o in self.ds)
@@ -125,9 +125,10 @@ def batch(self:DataLoader,
     idxs, # A piece of `order()`
 ): # The batch: slices or rows of the tensors, or the items as `collate` gathers them
     "The items at `idxs`"
-    if not self.pair: return collate([self.ds[i] for i in idxs])
     at = slice(idxs.start, idxs.stop) if isinstance(idxs, range) else idxs
-    return tuple(o[at] for o in self.ds)
+    if isinstance(self.ds, Tensor): return self.ds[at]
+    if self.pair: return tuple(o[at] for o in self.ds)
+    return collate([self.ds[i] for i in idxs])
 
 @patch
 def __iter__(self:DataLoader):
@@ -210,7 +211,7 @@ def loss_value(
     if loss.numel()!=1: raise ValueError(f"the loss has shape {list(loss.shape)}, expected one number: take the mean")
     value = loss.item()
     if math.isfinite(value): return value
-    lr = opt.lr if hasattr(opt, 'lr') else opt.param_groups[-1]['lr']
+    lr = getattr(opt, 'lr', getattr(opt, 'param_groups', [{}])[-1].get('lr', 'unknown'))
     raise ValueError(f"the loss of batch {i} is {value} at lr={lr}; the weights are still those from before it. Try a lower lr, and look for NaN in the batch")
 
 def train_epoch(
