@@ -169,9 +169,10 @@ def mse(
     preds:Tensor, # Predictions, floats
     targs:Tensor, # What was measured, same shape
 )->Tensor: # One number, in squared units of the targets
-    "Mean squared error; 0 is perfect"
+    "Mean squared error, 0 if perfect; raises `ValueError` unless the shapes are equal"
     if preds.shape!=targs.shape: raise ValueError(
         f"shapes differ: preds {tuple(preds.shape)}, targs {tuple(targs.shape)}. Reshape one, as broadcasting would compare every pair")
+    if not preds.is_floating_point(): raise ValueError(f"preds must be floats, and are {preds.dtype}: use .float()")
     if not preds.numel(): raise ValueError("nothing to compare: preds and targs are empty")
     return ((preds-targs)**2).mean()
 
@@ -223,15 +224,14 @@ def fit(
 # %% ../nbs/03_sgd_quadratic.ipynb #dc813d71
 def walk_graph(
     fn, # A node of the graph: the `grad_fn` of a result
-    depth:int=0, # How far from the start; sets the indent
-)->list: # Pairs of a text, indented by depth, and the node; a node that is reached twice comes twice
-    "The operations from `fn` back to the parameters"
-    lines = [('  '*depth + type(fn).__name__, fn)]
+    depth:int=0, # How far from the start we are
+)->list: # Pairs `(depth, node)`; a node with two ways in comes twice
+    "The operations from `fn` back to the parameters, for small graphs"
+    pairs = [(depth, fn)]
     for parent,_ in fn.next_functions:
-        if parent is not None: lines += walk_graph(parent, depth+1)
-    return lines
+        if parent is not None: pairs += walk_graph(parent, depth+1)
+    return pairs
 
-#| exports
 def draw_graph(
     output:Tensor, # A result computed from tagged tensors
     leaves:dict, # The tagged tensors by name
@@ -239,19 +239,20 @@ def draw_graph(
 ): # The axes
     "Draw the recorded operations from `output` (right) back to `leaves` (left); arrows show the way of `backward`"
     import matplotlib.pyplot as plt
-    depth = {fn: (len(text)-len(text.lstrip()))//2 for text,fn in sorted(walk_graph(output.grad_fn), key=lambda o: len(o[0])-len(o[0].lstrip()))}
-    columns = [[fn for fn in depth if depth[fn]==d] for d in range(max(depth.values())+1)]
-    if ax is None: _,ax = plt.subplots(figsize=(.95*len(columns),1.6))
-    def label(fn):
-        if hasattr(fn, 'variable'): return next((k for k,v in leaves.items() if v is fn.variable), '?')
-        return type(fn).__name__.replace('Backward0','').lower()
-    boxes = {fn: ax.text(-d, i-(len(col)-1)/2, label(fn), ha='center', va='center', bbox=dict(boxstyle='round', fc='none', ec='C1' if hasattr(fn,'variable') else 'C0'))
-             for d,col in enumerate(columns) for i,fn in enumerate(col)}
-    for fn,box in boxes.items():
-        for parent,_ in fn.next_functions:
-            if parent is not None: ax.annotate('', boxes[parent].get_position(), box.get_position(), arrowprops=dict(
-                arrowstyle='->', color=plt.rcParams['text.color'], connectionstyle='arc3' if depth[parent]-depth[fn]<2 else 'arc3,rad=.35', patchA=box.get_bbox_patch(), patchB=boxes[parent].get_bbox_patch()))
-    ax.set(xlim=(.5-len(columns),.5), ylim=(-1,1.2))
+    deepest,boxes = {},{}
+    for d,fn in walk_graph(output.grad_fn): deepest[fn] = max(d, deepest.get(fn, 0))
+    if ax is None: _,ax = plt.subplots(figsize=(max(deepest.values())+1,1.8))
+    for fn,d in deepest.items():
+        column = [o for o in deepest if deepest[o]==d]
+        leaf = [k for k,v in leaves.items() if v is getattr(fn, 'variable', None)]
+        name = leaf[0] if leaf else type(fn).__name__.replace('Backward0','').lower()
+        boxes[fn] = ax.text(-d, (len(column)-1)/2-column.index(fn), name, ha='center', va='center',
+                            bbox=dict(boxstyle='round', fc='none', ec='C1' if leaf else 'C0'))
+    for fn,parent in [(fn,o) for fn in boxes for o,_ in fn.next_functions if o is not None]:
+        bend = 'arc3,rad=.5' if deepest[parent]-deepest[fn]>1 else 'arc3'
+        ax.annotate('', boxes[parent].get_position(), boxes[fn].get_position(), arrowprops=dict(arrowstyle='->', color=plt.rcParams['text.color'],
+            connectionstyle=bend, patchA=boxes[fn].get_bbox_patch(), patchB=boxes[parent].get_bbox_patch()))
+    ax.set(xlim=(-max(deepest.values())-.5,.5), ylim=(-.9,1.5))
     ax.set_axis_off()
     return ax
 
@@ -280,7 +281,7 @@ def plot_surface(
     grid[...,dims[0]],grid[...,dims[1]] = xs,ys[:,None]
     zs = torch.stack([f(p) for p in grid.view(-1, path.shape[1])]).view(50, 50)
     lines = ax.contour(xs, ys, zs, levels=torch.logspace(zs.min().log10(), zs.max().log10(), 10)[1:-1], colors='C0', linewidths=1)
-    ax.clabel(lines, fmt='%.0f', fontsize=7)
+    ax.clabel(lines, lines.levels[3::2], fmt='%.0f', fontsize=7)
     ax.plot(path[:,dims[0]], path[:,dims[1]], 'o-', color='C1', ms=3, lw=1)
     ax.plot(*path[0,list(dims)], 's', color='C1')
     ax.plot(*grid.view(-1, path.shape[1])[zs.argmin()][list(dims)], '*', color='C1', ms=10)
