@@ -7,8 +7,7 @@ __all__ = ['read_idx', 'load_idx', 'mnist', 'sample_tensors', 'set_seed', 'defau
            'png_bytes', 'mnist_sample', 'read_image', 'find_ink', 'crop_ink', 'area_weights', 'place_ink', 'to_mnist']
 
 # %% ../nbs/00_data.ipynb #40cf199f
-import gzip, hashlib, os, random, secrets, shutil, struct, sys, time, zlib
-from configparser import ConfigParser
+import configparser, gzip, hashlib, os, random, secrets, shutil, struct, sys, time, zlib
 from functools import lru_cache
 from importlib.resources import files
 from io import BytesIO
@@ -31,14 +30,13 @@ def read_idx(
     if len(raw)!=start+n: raise ValueError(f'the header promises {n} bytes for shape {shape}, the file has {len(raw)-start}')
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
-# %% ../nbs/00_data.ipynb #60e3c25e
+# %% ../nbs/00_data.ipynb #636ed3c7
 _SHA256 = {
     'train-images-idx3-ubyte': 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
     'train-labels-idx1-ubyte': '65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
     't10k-images-idx3-ubyte':  '0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7',
     't10k-labels-idx1-ubyte':  'ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2'}
 
-# %% ../nbs/00_data.ipynb #3fb6e8f4
 @lru_cache
 def load_idx(
     name:str, # One of the four names, such as "train-labels-idx1-ubyte"
@@ -53,7 +51,7 @@ def load_idx(
     if hashlib.sha256(raw).hexdigest()!=_SHA256[name]: raise ValueError(f'{path} is not the official file: {advice}')
     return read_idx(raw)
 
-# %% ../nbs/00_data.ipynb #865b3d49
+# %% ../nbs/00_data.ipynb #462338a6
 _FILES = dict(train=('train-images-idx3-ubyte', 'train-labels-idx1-ubyte'),
               valid=('t10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte'))
 
@@ -69,7 +67,6 @@ def _check_digits(digits):
     if not ds or not ok or len(set(ds))<len(ds): raise ValueError(f'digits are different whole numbers from 0 to 9, such as (3,7), not {digits!r}')
     return [int(d) for d in ds]
 
-# %% ../nbs/00_data.ipynb #30c30c87
 def mnist(
     split:str, # "train", or "valid" for the official test images
     digits=range(10), # Which digits to keep, each from 0 to 9
@@ -79,12 +76,11 @@ def mnist(
     keep = np.isin(labels, _check_digits(digits))
     return torch.from_numpy(images[keep]), torch.from_numpy(labels[keep].astype(np.int64))
 
-# %% ../nbs/00_data.ipynb #961eacbd
+# %% ../nbs/00_data.ipynb #f7b50ba1
 def _index_by_name(labels, digit):
     "Where `digit` stands in `labels`, in the order of the names of its files"
     return sorted(np.flatnonzero(labels==digit).tolist(), key=lambda i: f'{i}.png')
 
-# %% ../nbs/00_data.ipynb #16423e8a
 def sample_tensors(
     split:str, # "train", or "valid" for the official test images
     digits=(3,7), # Which digits, in the order in which they are wanted
@@ -103,13 +99,12 @@ def set_seed(
     np.random.seed(seed%(2**32-1))
     torch.manual_seed(seed)
 
-# %% ../nbs/00_data.ipynb #d1adafea
+# %% ../nbs/00_data.ipynb #2abd7203
 def default_device()->torch.device: # The current CUDA device if there is one, otherwise the CPU
     "Where to train when nobody says where"
     if torch.cuda.is_available(): return torch.device('cuda', torch.cuda.current_device())
     return torch.device('cpu')
 
-# %% ../nbs/00_data.ipynb #184a2c30
 def progress(
     items, # What to go through
     desc:str, # A word or two in front of the bar
@@ -118,17 +113,19 @@ def progress(
     "`items` with a progress bar in a terminal or a notebook, and just `items` anywhere else"
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     notebook = getattr(shell, 'kernel', None) is not None
-    if not notebook and not sys.stderr.isatty(): return items
+    if not notebook and not getattr(sys.stderr, 'isatty', bool)(): return items
     from tqdm import tqdm
     return tqdm(items, desc=desc, total=total, leave=False, file=sys.stdout if notebook else sys.stderr)
 
 # %% ../nbs/00_data.ipynb #55bceb7e
 def fastai_data_path()->Path: # An absolute path, which need not exist yet
-    "The folder in which fastai keeps its data sets"
+    "The folder in which fastai keeps its data sets; raises `ValueError` if its `config.ini` is damaged"
     home = Path(os.getenv('FASTAI_HOME', '~/.fastai')).expanduser().absolute()
-    cfg = ConfigParser()
-    cfg.read(home/'config.ini', encoding='utf8')
-    return home/cfg['DEFAULT'].get('data', 'data')
+    cfg = configparser.ConfigParser()
+    try:
+        cfg.read(home/'config.ini', encoding='utf8')
+        return home/cfg['DEFAULT'].get('data', 'data')
+    except configparser.Error as e: raise ValueError(f"{home/'config.ini'} cannot be read: {e}") from e
 
 # %% ../nbs/00_data.ipynb #4abcb912
 def _chunk(name, body): return struct.pack('>I', len(body))+name+body+struct.pack('>I', zlib.crc32(name+body))
@@ -161,7 +158,7 @@ def _labels_csv(names, digits):
     label = {'3':0, '7':1} if digits==[3,7] else {str(d):d for d in digits}
     return 'name,label\n'+''.join(f"{n},{label[n.split('/')[1]]}\n" for n in names)
 
-# %% ../nbs/00_data.ipynb #5e33d933
+# %% ../nbs/00_data.ipynb #5c58ffb9
 def _sizes(root, digits):
     "Sizes in bytes of the files in the folders of `root` that `mnist_sample` fills"
     res = {'labels.csv': (root/'labels.csv').stat().st_size} if (root/'labels.csv').is_file() else {}
@@ -181,7 +178,6 @@ def _same_table(file, table):
     "Whether every row of `table` stands in `file`, in any order and among any others"
     return set(file.read_bytes().split()) >= set(table.encode().split())
 
-# %% ../nbs/00_data.ipynb #e0b513aa
 def _stamp(names, sizes):
     "A hash of the sizes of `names`, to recognise a folder that was looked through before"
     return hashlib.sha256(repr([sizes.get(n) for n in names]).encode()).hexdigest()
@@ -197,10 +193,10 @@ def _damaged(root, digits, verify=False):
     look = [n for n in names if n in sizes and (verify or n not in sure)]
     good = {n for n in progress(look, f'Checking {root.name}') if (_same_table(root/n, table) if n=='labels.csv' else _same_picture(root/n, n))}
     bad = [n for n in names if n not in good and (verify or n not in sure)]
-    if not bad: _remember(seen, stamp)
+    if not bad and len(sure)<len(names): _remember(seen, stamp)
     return bad
 
-# %% ../nbs/00_data.ipynb #be11345d
+# %% ../nbs/00_data.ipynb #ce499544
 def _remember(file, text):
     "Write `text` to `file` in one step; it only saves time later, so a read-only folder is no error"
     part = file.with_name(f'{file.name}.{secrets.token_hex(4)}')
@@ -227,7 +223,6 @@ def _move_files(part, root, names):
         (root/n).parent.mkdir(parents=True, exist_ok=True)
         os.replace(part/n, root/n)
 
-# %% ../nbs/00_data.ipynb #6f147d3d
 def _fill(root, digits, names):
     "Write the files `names` beside the folder `root`, then move them into it"
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -239,7 +234,7 @@ def _fill(root, digits, names):
         _move_files(part, root, names)
     finally: shutil.rmtree(part, ignore_errors=True)
 
-# %% ../nbs/00_data.ipynb #e64f7eef
+# %% ../nbs/00_data.ipynb #0640c302
 def mnist_sample(
     digits=(3,7), # Which digits; sets other than 3 and 7 get a folder of their own
     verify:bool=False, # Read every byte, where a look at the sizes would do?
@@ -250,10 +245,10 @@ def mnist_sample(
     try:
         if bad := _damaged(root, ds, verify): _fill(root, ds, bad)
     except OSError as e:
-        raise OSError(f'cannot write {root} ({e.strerror or e}): set FASTAI_HOME to a folder that you can write in') from e
+        raise OSError(f'cannot read or write {root} ({e.strerror or e}): set FASTAI_HOME to a folder that you can write in') from e
     return root
 
-# %% ../nbs/00_data.ipynb #04c15ab3
+# %% ../nbs/00_data.ipynb #1f6336c1
 _MAX_PIXELS = 64_000_000
 
 def _open_image(path):
@@ -274,7 +269,6 @@ def _pixels(img):
         return np.asarray(img.convert(mode))
     except Exception as e: raise ValueError(f'the picture is damaged or cut short: {e}') from e
 
-# %% ../nbs/00_data.ipynb #5d684b09
 def _highest(a):
     "What counts as white in the array `a`: 1, 255 or 65535, the first that holds its values (within a hundredth)"
     if a.dtype.kind not in 'buif': raise ValueError(f'an image holds numbers, not {a.dtype}')
@@ -309,7 +303,7 @@ def read_image(
     on_white = gray*chans[-1]+(1-chans[-1])
     return on_white if np.ptp(on_white)>=0.1 else gray*chans[-1]
 
-# %% ../nbs/00_data.ipynb #07279da9
+# %% ../nbs/00_data.ipynb #e65fd435
 def find_ink(
     gray:np.ndarray, # Brightness [rows,columns], 0..1, as from `read_image`
 )->np.ndarray: # [rows,columns]: how far each pixel differs from the paper, 0 where it is paper
@@ -321,9 +315,9 @@ def find_ink(
     if (ink**3).sum(dtype=np.float64)<0: ink = -ink
     peak = ink.max()
     if peak<max(0.1, 5*noise): raise ValueError(f'the image is blank: nothing stands out from its edge (by {peak:.2f} of 0..1, where the edge itself varies by {noise:.2f})')
-    return np.where(ink<max(0.15*peak, min(6*noise, peak/2)), 0, ink)
+    return np.where(ink<min(6*noise, peak/2), 0, ink).clip(0)
 
-# %% ../nbs/00_data.ipynb #8e9a28df
+# %% ../nbs/00_data.ipynb #7eaf6480
 def _span(weights, trim):
     "First and one past the last place, leaving out a share of at most `trim` of `weights` on either side"
     share = weights/weights.sum()
@@ -333,10 +327,12 @@ def _span(weights, trim):
 def crop_ink(
     ink:np.ndarray, # Ink [rows,columns], 0 for paper
     trim:float=0.002, # Share of the ink that may be left out on each side
+    faint:float=0.15, # Part of the strongest ink below which the box takes no notice
 )->np.ndarray: # The part of `ink` inside the box
     "The smallest box that holds the digit, without stray specks"
     ink = np.asarray(ink, np.float64)
-    return ink[_span(ink.sum(1), trim), _span(ink.sum(0), trim)]
+    strong = np.where(ink<faint*ink.max(), 0, ink)
+    return ink[_span(strong.sum(1), trim), _span(strong.sum(0), trim)]
 
 # %% ../nbs/00_data.ipynb #b850924c
 def area_weights(
