@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-# %% ../nbs/02_baseline.ipynb #0df7d0c9
+# %% ../nbs/02_baseline.ipynb #2056f839
 def mnist_distance(
     a:Tensor, # Images, fractions [...,28,28]
-    b:Tensor, # Images, fractions; of the shape of `a` or one that broadcasts to it
+    b:Tensor, # Images, fractions, of the shape of `a` or one that broadcasts with it
 )->Tensor: # A distance for each pair: the shape of `a-b` without its last two axes
     "Mean absolute difference over the last two axes; `ValueError` for whole numbers or shapes that do not fit"
     if not (a.is_floating_point() and b.is_floating_point()): raise ValueError(f"expected fractions, got {a.dtype} and {b.dtype}: turn pixels 0..255 into .float()/255")
     if a.ndim<2 or a.shape[-2:]!=b.shape[-2:]: raise ValueError(f"expected images of one size, got shapes {list(a.shape)} and {list(b.shape)}")
     try: return (a-b).abs().mean((-1,-2))
-    except RuntimeError as e: raise ValueError(f"shapes {list(a.shape)} and {list(b.shape)} do not broadcast: one image against many, or equally many") from e
+    except RuntimeError as e: raise ValueError(f"{list(a.shape)} and {list(b.shape)} do not fit: take one image against many, or equally many") from e
 
 # %% ../nbs/02_baseline.ipynb #e080f681
 def is_3(
@@ -57,7 +57,13 @@ class PixelSimilarity:
     def __init__(self): self.labels_,self.means_ = [],None
     def __repr__(self): return f"{type(self).__name__}({', '.join(map(str, self.labels_)) or 'not fitted'})"
 
-# %% ../nbs/02_baseline.ipynb #6228f892
+# %% ../nbs/02_baseline.ipynb #242f9091
+def _check_labels(labels, n):
+    "`ValueError` unless `labels` are `n` whole numbers"
+    if not isinstance(labels, Tensor): raise ValueError(f"expected a tensor of labels, got {type(labels).__name__}: torch.as_tensor may help")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype==torch.bool or labels.shape!=(n,):
+        raise ValueError(f"expected a digit for each of {n} images, whole numbers [{n}], got {labels.dtype} {list(labels.shape)}")
+
 @patch
 def fit(self:PixelSimilarity,
     images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
@@ -65,9 +71,7 @@ def fit(self:PixelSimilarity,
 )->PixelSimilarity: # Itself
     "Average the images of each digit; `ValueError` for images or labels that are not as described"
     images = _check_images(images)
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype==torch.bool or labels.shape!=images.shape[:1]:
-        got = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
-        raise ValueError(f"expected a digit for each of the {len(images)} images, whole numbers [{len(images)}], got {got}")
+    _check_labels(labels, len(images))
     digits = labels.unique().tolist()
     if len(digits)<2: raise ValueError(f"expected at least two digits to tell apart, got {digits}")
     labels = labels.to(images.device)
@@ -75,20 +79,20 @@ def fit(self:PixelSimilarity,
     self.labels_ = digits
     return self
 
-# %% ../nbs/02_baseline.ipynb #11c133ce
+# %% ../nbs/02_baseline.ipynb #626f46e1
 @patch
 def distances(self:PixelSimilarity,
     images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
-)->Tensor: # [n,classes] in the order of `labels_`
+)->Tensor: # [n,classes] in the order of `labels_`, on the device of `images`
     "Distance of each image to each average; `ValueError` before `fit`, or for images that are not as described"
     if self.means_ is None: raise ValueError("there are no averages to compare with yet: call fit(images, labels) first")
     parts,means = _check_images(images).split(1000),self.means_.to(images.device)
     return torch.cat([torch.stack([mnist_distance(_fractions(o), m) for m in means], dim=1) for o in parts])
 
-# %% ../nbs/02_baseline.ipynb #905b934d
 @patch
 def predict(self:PixelSimilarity,
     images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
-)->Tensor: # A digit for each image, int64 [n]
+)->Tensor: # A digit for each image, int64 [n], on the device of `images`
     "The digit whose average is nearest; `ValueError` as in `distances`"
-    return torch.tensor(self.labels_, device=images.device)[self.distances(images).argmin(1)]
+    nearest = self.distances(images).argmin(1)
+    return torch.tensor(self.labels_, device=images.device)[nearest]
