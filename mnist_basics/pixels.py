@@ -124,9 +124,10 @@ def show_image(
 
 # %% ../nbs/01_pixels.ipynb #0ae11090
 def _grid(n, ncols, size, head):
-    "`n` axes of `size` inches in rows of `ncols`, with `head` inches for titles"
+    "`n` axes in rows of `ncols`, sized in inches, `head` for titles"
     import matplotlib.pyplot as plt
-    if n<1 or ncols<1: raise ValueError(f"can't show {n} images in {ncols} columns")
+    if n<1 or ncols<1:
+        raise ValueError(f"can't show {n} images in {ncols} columns")
     ncols = min(n, ncols)
     nrows = -(-n//ncols)  # rounded up
     dx,dy = size+0.06,size+0.06+head
