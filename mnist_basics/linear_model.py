@@ -158,8 +158,8 @@ def right_answers(
     return (preds>0)==(targs==1)
 
 def batch_accuracy(
-    preds:Tensor, # Scores [n,1]: above zero means "3"
-    targs:Tensor, # 1 for a 3, 0 for a 7, in the same shape
+    preds:Tensor, # Scores [n,1], above zero means "3"; or [n,c] for c classes
+    targs:Tensor, # 1 for a 3, 0 for a 7, in the same shape; or class numbers [n]
 )->Tensor: # Between 0 and 1
     "Share of right answers in a batch"
     return right_answers(preds, targs).float().mean()
