@@ -94,20 +94,21 @@ def sgd_step(
     with torch.no_grad(): new = params - lr*grads
     return new.requires_grad_(params.requires_grad)
 
-# %% ../nbs/03_sgd_quadratic.ipynb #00af1a01
+# %% ../nbs/03_sgd_quadratic.ipynb #09cd7eab
 class History(NamedTuple):
     "What happened in a descent: entry 0 is the start, entry `i` is after step `i`"
     losses:Tensor # Loss at each point, [steps+1]
     params:Tensor # Parameters at each point, [steps+1, *shape of the parameters]
     def __repr__(self): return f'History({len(self.losses)-1} steps, loss {self.losses[0]:.6g} to {self.losses[-1]:.6g})'
 
+# %% ../nbs/03_sgd_quadratic.ipynb #ad13e6a1
 class Diverged(ValueError):
     "Raised when a loss is no longer finite; `history` holds all that came before, or `None` if nothing did"
     def __init__(self, msg, history=None):
         super().__init__(msg)
         self.history = history
 
-#| exports
+# %% ../nbs/03_sgd_quadratic.ipynb #ded2c892
 def descend(
     f, # The loss as a function of the parameters: maps `params` to one number
     params:Tensor, # Where to start; not changed
@@ -127,7 +128,7 @@ def descend(
         p = sgd_step(path[-1], p.grad, lr)
     return History(torch.stack(losses), torch.stack(path))
 
-# %% ../nbs/03_sgd_quadratic.ipynb #cf38a558
+# %% ../nbs/03_sgd_quadratic.ipynb #1502c410
 def plot_path(
     f, # Maps a tensor to a tensor of the same shape
     path:Tensor, # Values of the one parameter, in order, [steps+1]
@@ -140,6 +141,7 @@ def plot_path(
     ax.plot(path[:1], f(path[:1]), 's', color='C1')
     return ax
 
+# %% ../nbs/03_sgd_quadratic.ipynb #de9dddce
 def plot_rates(
     f, # Maps a tensor to a tensor of the same shape
     start:float, # Where every descent begins
@@ -164,7 +166,7 @@ def quadratic(
     a,b,c = params
     return a*t**2 + b*t + c
 
-# %% ../nbs/03_sgd_quadratic.ipynb #0799e9b1
+# %% ../nbs/03_sgd_quadratic.ipynb #dd9f5ec8
 def mse(
     preds:Tensor, # Predictions, floats
     targs:Tensor, # What was measured, same shape
@@ -176,6 +178,7 @@ def mse(
     if not preds.numel(): raise ValueError("nothing to compare: preds and targs are empty")
     return ((preds-targs)**2).mean()
 
+# %% ../nbs/03_sgd_quadratic.ipynb #3829331b
 def rmse(
     preds:Tensor, # Predictions, floats
     targs:Tensor, # What was measured, same shape
@@ -199,7 +202,7 @@ def show_preds(
     ax.set_ylim(*ylim)
     return ax
 
-# %% ../nbs/03_sgd_quadratic.ipynb #57feb45d
+# %% ../nbs/03_sgd_quadratic.ipynb #06f926fd
 def loss_of_params(
     model, # Maps `(t, params)` to predictions
     t:Tensor, # Inputs
@@ -209,6 +212,7 @@ def loss_of_params(
     "Model and loss composed, with the data held fixed"
     return lambda params: loss_func(model(t, params), targs)
 
+# %% ../nbs/03_sgd_quadratic.ipynb #57feb45d
 def fit(
     params:Tensor, # Where to start; not changed
     t:Tensor, # Inputs
@@ -221,7 +225,7 @@ def fit(
     "Fit `params` by gradient descent on all the data; raises `Diverged` if the loss stops being finite"
     return descend(loss_of_params(model, t, targs, loss_func), params, lr, steps)
 
-# %% ../nbs/03_sgd_quadratic.ipynb #dc813d71
+# %% ../nbs/03_sgd_quadratic.ipynb #9ed6f9fc
 def walk_graph(
     fn, # A node of the graph: the `grad_fn` of a result
     depth:int=0, # How far from the start we are
@@ -232,6 +236,7 @@ def walk_graph(
         if parent is not None: pairs += walk_graph(parent, depth+1)
     return pairs
 
+# %% ../nbs/03_sgd_quadratic.ipynb #ad902bfa
 def draw_graph(
     output:Tensor, # A result computed from tagged tensors
     leaves:dict, # The tagged tensors by name
