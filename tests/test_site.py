@@ -57,3 +57,11 @@ def test_folded_box_opens_from_the_keyboard():
             '<div id="callout-1-contents" class="collapse">Because</div>')
     assert '<button type="button" class="callout-header' in site.FOLDED.sub(site.fold_button, page)
     assert not re.search('<button.*<div.*</button>', site.FOLDED.sub(site.fold_button, page))
+
+def test_exports_are_parted_without_loss():
+    cell = "#| exports\nA = 1\n\ndef f(): pass\n\ndef _g(): pass\n\n@cache\ndef h():\n    return _g()\n\nclass C: pass"
+    parts = site.one_by_one(cell)
+    assert [o.splitlines()[0] for o in parts] == ['#| exports']*3
+    assert parts[1] == "#| exports\ndef _g(): pass\n\n@cache\ndef h():\n    return _g()"
+    assert re.sub(r'\s', '', ''.join(parts)).replace('#|exports', '') == re.sub(r'\s', '', cell).replace('#|exports', '')
+    assert site.one_by_one("#| exports\nimport torch") == ["#| exports\nimport torch"]

@@ -1,5 +1,5 @@
 "Build the site from the saved outputs of the notebooks, as pages that load nothing from anywhere else, and check every link."
-import argparse, html, os, re, shutil, sys, tempfile
+import argparse, ast, html, os, re, shutil, sys, tempfile
 from contextlib import chdir
 from functools import partial
 from html.parser import HTMLParser
@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 try:
+    from fastcore.nbio import mk_cell, read_nb, write_nb
     from latex2mathml.converter import convert
     from nbdev.config import get_config
     from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
@@ -30,10 +31,28 @@ EXPECTED = re.compile('broken link|output-file|format-links|html-math-method')  
 
 # ---- building
 
+def one_by_one(source):
+    "The source of an `exports` cell in parts with one public function or class each"
+    lines = source.splitlines()
+    public = [o for o in ast.parse(source).body if isinstance(o, (ast.FunctionDef, ast.ClassDef)) and o.name[0]!='_']
+    cuts = [0, *(o.end_lineno for o in public[:-1]), len(lines)]
+    parts = ['\n'.join(lines[i:j]).strip('\n') for i,j in zip(cuts, cuts[1:])]
+    directives = '\n'.join(o for o in lines if o.startswith('#|'))
+    return parts[:1] + [f'{directives}\n{o}' for o in parts[1:]]
+
+def part_exports(path):
+    "Part the exports of notebook `path`, since nbdev gets the headings wrong of two functions in a cell and of two cells in a row"
+    nb = read_nb(path)
+    for i,c in reversed(list(enumerate(nb.cells))):
+        if c.cell_type!='code' or not c.source.startswith('#| exports'): continue
+        nb.cells[i:i+1] = [o for part in one_by_one(c.source) for o in (mk_cell('<!-- -->', 'markdown'), mk_cell(part))]
+    write_nb(nb, path)
+
 def process(work):
     "Let nbdev process a copy of the notebooks in `work`, the current folder, and return the folder of the results"
     for f in ('pyproject.toml', '_quarto.yml'): shutil.copy(ROOT/f, work)
     shutil.copytree(ROOT/'nbs', work/'nbs', ignore=shutil.ignore_patterns('.*', 'nbdev.yml', 'sidebar.yml'))
+    for nb in (work/'nbs').glob('*.ipynb'): part_exports(nb)
     os.environ['PYTHONWARNINGS'] = 'ignore:Found cells containing imports'  # fine while such a cell needs no other
     refresh_quarto_yml()
     nbdev_sidebar.__wrapped__()
