@@ -21,6 +21,7 @@ except ImportError as e: sys.exit(f"{e}: the site needs the extra `dev`, as in: 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT/'_docs'
 SOURCE_LINK = re.compile(r'^\[source\]\(/blob/.*\n', re.M)  # what nbdev's `show_doc` links to when no repository is set
+DUNDER = re.compile(r'^### [\w.]*__[\w.]*$', re.M)  # a heading such as `DataLoader.__iter__`, which Markdown would set in bold
 MATH = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', re.S)
 FIGURE = re.compile(r'<div id="(fig-[\w-]+)"((?:(?!<div id=).)*?)<figure', re.S)
 CAPTION = re.compile('(<figcaption>)(.*?)(?=</figcaption>)', re.S)
@@ -34,7 +35,7 @@ EXPECTED = re.compile('broken link|output-file|format-links|html-math-method')  
 def one_by_one(source):
     "The source of an `exports` cell in parts with one public function or class each"
     lines = source.splitlines()
-    public = [o for o in ast.parse(source).body if isinstance(o, (ast.FunctionDef, ast.ClassDef)) and o.name[0]!='_']
+    public = [o for o in ast.parse(source).body if isinstance(o, (ast.FunctionDef, ast.ClassDef)) and (o.name[0]!='_' or o.name[:2]=='__')]
     cuts = [0, *(o.end_lineno for o in public[:-1]), len(lines)]
     parts = ['\n'.join(lines[i:j]).strip('\n') for i,j in zip(cuts, cuts[1:])]
     directives = '\n'.join(o for o in lines if o.startswith('#|'))
@@ -86,6 +87,7 @@ class Pages(Site):
     def read(self, src):
         page = super().read(src)
         page.out = page.out.with_name(page.front.get('output-file', page.out.name))
+        page.body = DUNDER.sub(lambda m: m[0].replace('_', r'\_'), page.body)
         if self.cfg.git_url: page.meta['code-links'] = notebook_links(self.cfg, src)
         else: page.body = SOURCE_LINK.sub('', page.body)
         if self.cfg.doc_url: page.body = page.body.replace(f'({self.cfg.doc_url.rstrip("/")}/', '(/')
