@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'add_training', 'whole_number', 'digits_in', 'Parser', 'make_parser', 'settings', 'write_whole',
            'check_target', 'Usage', 'prepare', 'deliver', 'ladder_command', 'footnote', 'read_image', 'opinion_line',
-           'predict_command', 'data_command', 'series_folder', 'copy_notebooks', 'notebooks_command', 'main', 'reason']
+           'predict_command', 'data_command', 'series_folder', 'copy_notebooks', 'notebooks_command', 'reason', 'main']
 
 # %% ../nbs/15_command.ipynb #41fdd440
 import argparse
 import json
 import os
 import sys
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 import mnist_basics
 
-# %% ../nbs/15_command.ipynb #336a81a5
+# %% ../nbs/15_command.ipynb #d4fb4b93
 def add_training(
     parser:argparse.ArgumentParser, # Gets the options
 ):
@@ -28,6 +28,7 @@ def add_training(
     add('--device', metavar='NAME', default=argparse.SUPPRESS, help='such as cpu or cuda (default: cuda if there is one)')
     add('--json', metavar='FILE', default=argparse.SUPPRESS, help='write the result as JSON, too; - prints nothing but the JSON')
 
+# %% ../nbs/15_command.ipynb #66f91661
 def whole_number(
     text:str, # As typed after `--seed`
 )->int: # From 0 to 4294967295
@@ -48,7 +49,7 @@ def digits_in(
     if not res: raise argparse.ArgumentTypeError(f'{text!r} names no digits; write them as 3,7 or 0-9')
     return tuple(dict.fromkeys(res))
 
-# %% ../nbs/15_command.ipynb #734938ce
+# %% ../nbs/15_command.ipynb #f57a4e8a
 class Parser(argparse.ArgumentParser):
     "An `ArgumentParser` that answers a mistake with one line"
     def error(self,
@@ -57,6 +58,7 @@ class Parser(argparse.ArgumentParser):
         "Print `message` and where to read more, and leave with code 2"
         self.exit(2, f'mnist-basics: {message}; see {self.prog} --help\n')
 
+# %% ../nbs/15_command.ipynb #367dd862
 def make_parser()->Parser: # Reads the arguments of `mnist-basics`
     "The options and subcommands"
     def layout(prog): return argparse.HelpFormatter(prog, max_help_position=22, width=88)
@@ -100,6 +102,7 @@ def write_whole(
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
+# %% ../nbs/15_command.ipynb #c4223889
 def check_target(
     path, # File that is to be written later
 ):
@@ -110,10 +113,11 @@ def check_target(
     needed = [path]*path.exists() + [path.parent]*(path.is_file() or not path.exists())
     if not all(os.access(o, os.W_OK) for o in needed): raise PermissionError(f'{path} cannot be written: no permission')
 
-# %% ../nbs/15_command.ipynb #1bcaae75
+# %% ../nbs/15_command.ipynb #6b414cfa
 class Usage(ValueError):
     "Something is wrong with what was typed, as opposed to what was found: exit code 2"
 
+# %% ../nbs/15_command.ipynb #9c223a68
 def prepare(
     opts:SimpleNamespace, # As `settings` gives them
 )->tuple: # The rungs to train, and the device
@@ -123,6 +127,7 @@ def prepare(
     try: return choose(opts.stages), check_device(opts.device)
     except ValueError as e: raise Usage(str(e)) from None
 
+# %% ../nbs/15_command.ipynb #cad63d23
 def deliver(
     result:list, # What the command has found
     opts:SimpleNamespace, # As `settings` gives them
@@ -132,7 +137,7 @@ def deliver(
     if opts.json=='-': print(text, end='')
     elif opts.json is not None: write_whole(opts.json, text.encode())
 
-# %% ../nbs/15_command.ipynb #14c8ed1c
+# %% ../nbs/15_command.ipynb #5b6274fa
 def ladder_command(
     opts:SimpleNamespace, # As `settings` gives them
 )->int: # Exit code
@@ -150,6 +155,7 @@ def ladder_command(
     if not quiet: print(f'\n{footnote(rungs, len(data.valid[1]), opts.seed, device)}')
     return 0
 
+# %% ../nbs/15_command.ipynb #619e346f
 def footnote(
     rungs, # The rungs of the table
     n:int, # Images that they were measured on
@@ -216,11 +222,12 @@ def data_command(
 # %% ../nbs/15_command.ipynb #a2569abc
 def series_folder()->Path: # Holds the notebooks of the series
     "Where the notebooks of this installation are"
-    package = Path(str(files('mnist_basics')))
+    package = Path(str(resources.files('mnist_basics')))
     for o in (package/'notebooks', package.parent/'nbs'):
         if (o/'index.ipynb').exists() or (o/'00_data.ipynb').exists(): return o
     raise FileNotFoundError('this installation has no notebooks: reinstall mnist_basics')
 
+# %% ../nbs/15_command.ipynb #fcfcc633
 def copy_notebooks(
     dest, # Folder to copy to; it is made if need be
     force:bool=False, # Overwrite what differs?
@@ -251,8 +258,17 @@ def notebooks_command(
     if kept: print(f"mnist-basics: kept as they differ from the series: {', '.join(kept)} (--force overwrites them)", file=sys.stderr)
     return 1 if kept else 0
 
-# %% ../nbs/15_command.ipynb #001a004a
-COMMANDS = {None: ladder_command, 'predict': predict_command, 'data': data_command, 'notebooks': notebooks_command}
+# %% ../nbs/15_command.ipynb #6ac14ee1
+def reason(
+    error:Exception, # What was raised
+)->str: # One line
+    "What an error says, in one line"
+    if isinstance(error, OSError) and error.strerror: return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+    return ' '.join(str(error).split()) or type(error).__name__
+
+# %% ../nbs/15_command.ipynb #e101e072
+COMMANDS = {None: ladder_command, 'predict': predict_command,
+    'data': data_command, 'notebooks': notebooks_command}
 
 def main(
     argv=None, # Arguments after the name of the command; None takes those that were typed
@@ -272,13 +288,6 @@ def main(
     except (OSError,ValueError,RuntimeError,ImportError) as e:
         print(f'mnist-basics: {reason(e)}', file=sys.stderr)
         return _flushed(2 if isinstance(e, Usage) else 1)
-
-def reason(
-    error:Exception, # What was raised
-)->str: # One line
-    "What an error says, in one line"
-    if isinstance(error, OSError) and error.strerror: return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
-    return ' '.join(str(error).split()) or type(error).__name__
 
 def _flushed(code):
     "`code`, after what was printed has gone out; if nobody reads it any more, Python shall not complain at its end"
