@@ -40,9 +40,11 @@ def linear(
 )->Tensor: # Scores [n,m]
     "`xb@weights + bias`"
     if xb.shape[-1:]!=weights.shape[:1]:
-        raise ValueError(f"images {list(xb.shape)} do not fit weights {list(weights.shape)}: flatten them with `view(-1, {len(weights)})`")
+        raise ValueError(f"images {list(xb.shape)} do not fit weights {list(weights.shape)}: "
+                         f"flatten them with `view(-1, {len(weights)})`")
     if (xb.dtype,xb.device)!=(weights.dtype,weights.device):
-        raise ValueError(f"images are {xb.dtype} on {xb.device}, weights {weights.dtype} on {weights.device}: convert one with `.to`")
+        raise ValueError(f"images are {xb.dtype} on {xb.device}, weights {weights.dtype} on "
+                         f"{weights.device}: convert one with `.to`")
     return xb@weights + bias
 
 # %% ../nbs/04_linear_model.ipynb #eb2b58ab
@@ -59,10 +61,15 @@ def check_pair(
 ):
     "Raise a `ValueError` if `preds` and `targs` can't be compared one by one"
     if preds.shape!=targs.shape:
-        raise ValueError(f"preds {list(preds.shape)} and targs {list(targs.shape)} differ in shape: make both [n,1], see `unsqueeze(1)`")
-    if preds.device!=targs.device: raise ValueError(f"preds are on {preds.device}, targs on {targs.device}: move one with `.to`")
-    if not preds.is_floating_point(): raise ValueError(f"preds are {preds.dtype}, expected float scores")
-    if (targs*targs!=targs).any(): raise ValueError(f"targs hold {targs.unique().tolist()[:5]}, expected 0 and 1: for digits use `(labels==3).float()`")
+        raise ValueError(f"preds {list(preds.shape)} and targs {list(targs.shape)} differ in shape: "
+                         "make both [n,1], see `unsqueeze(1)`")
+    if preds.device!=targs.device:
+        raise ValueError(f"preds are on {preds.device}, targs on {targs.device}: move one with `.to`")
+    if not preds.is_floating_point():
+        raise ValueError(f"preds are {preds.dtype}, expected float scores")
+    if (targs*targs!=targs).any():
+        raise ValueError(f"targs hold {targs.unique().tolist()[:5]}, expected 0 and 1: "
+                         "for digits use `(labels==3).float()`")
 
 # %% ../nbs/04_linear_model.ipynb #cd35c4c6
 def mnist_loss(
@@ -80,7 +87,8 @@ def collate(
 ): # A tensor for numbers, tensors and arrays; a tuple of columns for tuples; else a tuple of the items
     "Gather `items` in a batch"
     first = items[0]
-    if isinstance(first, (Tensor,np.ndarray,np.generic)): return torch.stack([torch.as_tensor(o) for o in items])
+    if isinstance(first, (Tensor,np.ndarray,np.generic)):
+        return torch.stack([torch.as_tensor(o) for o in items])
     if isinstance(first, (int,float)): return tensor(items)
     if isinstance(first, (tuple,list)): return tuple(collate(o) for o in zip(*items, strict=True))
     return tuple(items)
@@ -89,7 +97,8 @@ def stack_pairs(
     ds, # Any collection
 ): # A pair of tensors if `ds` is a list of pairs of numbers or tensors, else `ds` itself
     "Make a list of `(x, y)` pairs a pair of tensors, which can be sliced"
-    if not (isinstance(ds, list) and ds and isinstance(ds[0], tuple) and len(ds[0])==2): return ds
+    is_pairs = isinstance(ds, list) and ds and isinstance(ds[0], tuple) and len(ds[0])==2
+    if not is_pairs: return ds
     columns = collate(ds)
     return columns if all(isinstance(o, Tensor) for o in columns) else ds
 
@@ -102,13 +111,15 @@ class DataLoader:
         shuffle:bool=False, # Draw a new order at each iteration?
         generator:torch.Generator=None, # Where the order is drawn from; PyTorch's global one if None
     ):
-        if not isinstance(batch_size, int) or batch_size<1: raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+        if not isinstance(batch_size, int) or batch_size<1:
+            raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
         self.ds = stack_pairs(ds if hasattr(ds, '__getitem__') else list(ds))
         self.batch_size,self.shuffle,self.generator = batch_size,shuffle,generator
-        self.pair = isinstance(self.ds, tuple) and len(self.ds)==2 and all(isinstance(o, Tensor) for o in self.ds)
+        tensors = isinstance(self.ds, tuple) and all(isinstance(o, Tensor) for o in self.ds)
+        self.pair = tensors and len(self.ds)==2
         self.n = len(self.ds[0]) if self.pair else len(self.ds)
         if self.pair and len(self.ds[1])!=self.n:
-            raise ValueError(f"x has {self.n} rows, y has {len(self.ds[1])}: expected one target for each image")
+            raise ValueError(f"x has {self.n} rows, y has {len(self.ds[1])}: expected one target an image")
 
     def __len__(self): return math.ceil(self.n/self.batch_size)
 
@@ -152,8 +163,10 @@ def right_answers(
     targs:Tensor, # Targets of 0 and 1, [n,1], or class numbers, [n]
 )->Tensor: # True where the answer is right, in the shape of `targs`
     "Compare each answer of a model with its target"
-    if preds.isnan().any(): raise ValueError("preds hold NaN, which is no answer: check the weights and the images")
-    if preds.ndim==2 and preds.shape[1]>1 and targs.shape==preds.shape[:1]: return preds.argmax(dim=1)==targs
+    if preds.isnan().any():
+        raise ValueError("preds hold NaN, which is no answer: check the weights and the images")
+    if preds.ndim==2 and preds.shape[1]>1 and targs.shape==preds.shape[:1]:
+        return preds.argmax(dim=1)==targs
     check_pair(preds, targs)
     return (preds>0)==(targs==1)
 
@@ -176,7 +189,8 @@ def validate_epoch(
     for xb,yb in dl:
         right += right_answers(model(xb), yb).sum()
         n += len(yb)
-    if n==0: raise ValueError("the loader gave no batch: is it empty, or a generator that was used up?")
+    if n==0:
+        raise ValueError("the loader gave no batch: is it empty, or a generator that was used up?")
     return right.item()/n
 
 # %% ../nbs/04_linear_model.ipynb #997cdda5
@@ -189,7 +203,8 @@ class BasicOptim:
         self.params,self.lr = [params] if isinstance(params, Tensor) else list(params),lr
         if not self.params: raise ValueError("no parameters: was their generator used up before?")
         if not all(p.is_leaf for p in self.params):
-            raise ValueError("a parameter is the result of a calculation and gets no gradient: call `requires_grad_()` last")
+            raise ValueError("a parameter is the result of a calculation and gets no gradient: "
+                             "call `requires_grad_()` last")
 
     @torch.no_grad()
     def step(self):
@@ -208,11 +223,13 @@ def loss_value(
     opt, # The optimizer, asked for its learning rate
 )->float: # The loss as a Python number
     "Read the loss of batch `i`; `ValueError` if it isn't one finite number"
-    if loss.numel()!=1: raise ValueError(f"the loss has shape {list(loss.shape)}, expected one number: take the mean")
+    if loss.numel()!=1:
+        raise ValueError(f"the loss has shape {list(loss.shape)}, expected one number: take the mean")
     value = loss.item()
     if math.isfinite(value): return value
     lr = getattr(opt, 'lr', getattr(opt, 'param_groups', [{}])[-1].get('lr', 'unknown'))
-    raise ValueError(f"the loss of batch {i} is {value} at lr={lr}; the weights are still those from before it. Try a lower lr, and look for NaN in the batch")
+    raise ValueError(f"the loss of batch {i} is {value} at lr={lr}; the weights are still those "
+                     "from before it. Try a lower lr, and look for NaN in the batch")
 
 def train_epoch(
     model, # Any callable that maps a batch of images to scores; a `Module` is put in training mode
@@ -231,7 +248,8 @@ def train_epoch(
         opt.step()
         opt.zero_grad()
         n += len(yb)
-    if n==0: raise ValueError("the loader gave no batch: is it empty, or a generator that was used up?")
+    if n==0:
+        raise ValueError("the loader gave no batch: is it empty, or a generator that was used up?")
     return total/n
 
 # %% ../nbs/04_linear_model.ipynb #b3f7f982
