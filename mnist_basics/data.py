@@ -189,7 +189,7 @@ def _damaged(root, digits, verify=False):
     sure = {n for n in names if sizes.get(n)==_PNG_SIZE} | ({'labels.csv'} if sizes.get('labels.csv')==len(table) else set())
     names.append('labels.csv')
     stamp,seen = _stamp(names, sizes),root.with_name(f'.{root.name}.checked')
-    if not verify and (len(sure)==len(names) or seen.is_file() and seen.read_text()==stamp): return []
+    if not verify and (len(sure)==len(names) or seen.is_file() and seen.read_bytes()==stamp.encode()): return []
     look = [n for n in names if n in sizes and (verify or n not in sure)]
     good = {n for n in progress(look, f'Checking {root.name}') if (_same_table(root/n, table) if n=='labels.csv' else _same_picture(root/n, n))}
     bad = [n for n in names if n not in good and (verify or n not in sure)]
@@ -265,6 +265,7 @@ def _pixels(img):
     try:
         img = ImageOps.exif_transpose(img)
         if img.mode.startswith(('I','F')): return np.asarray(img)
+        if img.mode=='La': img = img.convert('LA')
         mode = 'RGBA' if img.has_transparency_data else 'L' if img.mode in ('1','L') else 'RGB'
         return np.asarray(img.convert(mode))
     except Exception as e: raise ValueError(f'the picture is damaged or cut short: {e}') from e
@@ -315,7 +316,7 @@ def find_ink(
     if (ink**3).sum(dtype=np.float64)<0: ink = -ink
     peak = ink.max()
     if peak<max(0.1, 5*noise): raise ValueError(f'the image is blank: nothing stands out from its edge (by {peak:.2f} of 0..1, where the edge itself varies by {noise:.2f})')
-    return np.where(ink<min(6*noise, peak/2), 0, ink).clip(0)
+    return np.where(ink<min(6*noise, peak/2), 0, ink)
 
 # %% ../nbs/00_data.ipynb #7eaf6480
 def _span(weights, trim):
