@@ -11,15 +11,24 @@ from torch import Tensor
 from fastcore.basics import patch
 
 # %% ../nbs/02_baseline.ipynb #2056f839
+def _check_pair(a, b):
+    "`ValueError` unless `a` and `b` are tensors of fractions whose shapes fit"
+    if not all(isinstance(o, Tensor) and o.is_floating_point() for o in (a,b)):
+        got = ' and '.join(str(getattr(o, 'dtype', type(o).__name__)) for o in (a,b))
+        raise ValueError(f"expected tensors of fractions, got {got}: "
+                         "turn pixels 0..255 into .float()/255")
+    pairs = zip(a.shape[::-1], b.shape[::-1])
+    if a.ndim<2 or a.shape[-2:]!=b.shape[-2:] or any(m!=n and 1 not in (m,n) for m,n in pairs):
+        raise ValueError(f"images {list(a.shape)} and {list(b.shape)} do not fit: take images "
+                         "of one size, one against many or equally many")
+
 def mnist_distance(
     a:Tensor, # Images, fractions [...,28,28]
-    b:Tensor, # Images, fractions, of the shape of `a` or one that broadcasts with it
-)->Tensor: # A distance for each pair: the shape of `a-b` without its last two axes
-    "Mean absolute difference over the last two axes; `ValueError` for whole numbers or shapes that do not fit"
-    if not (a.is_floating_point() and b.is_floating_point()): raise ValueError(f"expected fractions, got {a.dtype} and {b.dtype}: turn pixels 0..255 into .float()/255")
-    if a.ndim<2 or a.shape[-2:]!=b.shape[-2:]: raise ValueError(f"expected images of one size, got shapes {list(a.shape)} and {list(b.shape)}")
-    try: return (a-b).abs().mean((-1,-2))
-    except RuntimeError as e: raise ValueError(f"{list(a.shape)} and {list(b.shape)} do not fit: take one image against many, or equally many") from e
+    b:Tensor, # Images, fractions; their shape broadcasts with that of `a`
+)->Tensor: # A distance for each pair: the shape of `a-b`, less its last two axes
+    "Mean absolute difference over the last two axes; `ValueError` if `a` and `b` do not fit"
+    _check_pair(a, b)
+    return (a-b).abs().mean((-1,-2))
 
 # %% ../nbs/02_baseline.ipynb #e080f681
 def is_3(
@@ -27,29 +36,38 @@ def is_3(
     mean3:Tensor, # The average 3 [28,28]
     mean7:Tensor, # The average 7 [28,28]
 )->Tensor: # A boolean for each image
-    "Is `x` at least as near to `mean3` as to `mean7`? `ValueError` as in `mnist_distance`, or for pixels that are NaN"
+    "Is `x` at least as near to `mean3` as to `mean7`? `ValueError` for NaN, and as in `mnist_distance`"
     to_3,to_7 = mnist_distance(x, mean3),mnist_distance(x, mean7)
-    if (to_3+to_7).isnan().any(): raise ValueError("expected numbers, got pixels that are NaN: look at where the images come from")
+    if (to_3+to_7).isnan().any():
+        raise ValueError("some pixels are NaN: look at where the images come from")
     return to_3<=to_7
 
 # %% ../nbs/02_baseline.ipynb #1fda7e32
 def _check_images(images):
-    "Images as [n,28,28], looked over but not converted; `ValueError` for what is no stack of digits"
-    if not isinstance(images, Tensor): raise ValueError(f"expected a tensor of images, got {type(images).__name__}: torch.as_tensor may help")
+    "Images as [n,28,28], not converted yet; `ValueError` for what is no stack of digits"
+    if not isinstance(images, Tensor):
+        raise ValueError(f"expected a tensor, got {type(images).__name__}: torch.as_tensor may help")
     if images.ndim==2 and images.shape[1]==28*28: images = images.reshape(-1, 28, 28)
     if images.ndim!=3 or images.shape[1:]!=(28,28):
         one = ': a single image goes in as image[None]' if images.shape in ((28,28),(784,)) else ''
         raise ValueError(f"expected images [n,28,28] or [n,784], got shape {list(images.shape)}{one}")
+    _check_pixels(images)
+    return images
+
+def _check_pixels(images):
+    "`ValueError` unless whole numbers lie in 0..255 and fractions in 0..1"
     if images.is_complex(): raise ValueError(f"expected pixels, got {images.dtype}")
     lo,hi = (o.item() for o in images.aminmax()) if len(images) else (0,0)
-    if lo!=lo: raise ValueError("expected numbers, got pixels that are NaN: look at where the images come from")
+    if lo!=lo: raise ValueError("some pixels are NaN: look at where the images come from")
     top = 1 if images.is_floating_point() else 255
-    if lo<-0.01 or hi>top+0.01: raise ValueError(f"expected {images.dtype} pixels in 0..{top}, got {lo:g} to {hi:g}: whole numbers go from 0 to 255, fractions from 0 to 1")
-    return images
+    if lo<-0.01 or hi>top+0.01:
+        raise ValueError(f"expected pixels in 0..{top}, as they are {images.dtype}, got {lo:g} to {hi:g}: "
+                         "whole numbers go from 0 to 255, fractions from 0 to 1")
 
 def _fractions(images):
     "Pixels as float32 in 0..1"
-    return images.float() if images.is_floating_point() or images.dtype==torch.bool else images.float()/255
+    whole = not images.is_floating_point() and images.dtype!=torch.bool
+    return images.float()/255 if whole else images.float()
 
 # %% ../nbs/02_baseline.ipynb #e1a3fff3
 class PixelSimilarity:
@@ -60,16 +78,19 @@ class PixelSimilarity:
 # %% ../nbs/02_baseline.ipynb #242f9091
 def _check_labels(labels, n):
     "`ValueError` unless `labels` are `n` whole numbers"
-    if not isinstance(labels, Tensor): raise ValueError(f"expected a tensor of labels, got {type(labels).__name__}: torch.as_tensor may help")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype==torch.bool or labels.shape!=(n,):
-        raise ValueError(f"expected a digit for each of {n} images, whole numbers [{n}], got {labels.dtype} {list(labels.shape)}")
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"expected a tensor, got {type(labels).__name__}: torch.as_tensor may help")
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype==torch.bool)
+    if not whole or labels.shape!=(n,):
+        raise ValueError(f"expected a digit for each of {n} images, whole numbers [{n}], "
+                         f"got {labels.dtype} {list(labels.shape)}")
 
 @patch
 def fit(self:PixelSimilarity,
     images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
     labels:Tensor, # The digits, whole numbers [n]
 )->PixelSimilarity: # Itself
-    "Average the images of each digit; `ValueError` for images or labels that are not as described"
+    "Average the images of each digit; `ValueError` for other images or labels"
     images = _check_images(images)
     _check_labels(labels, len(images))
     digits = labels.unique().tolist()
@@ -84,10 +105,12 @@ def fit(self:PixelSimilarity,
 def distances(self:PixelSimilarity,
     images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
 )->Tensor: # [n,classes] in the order of `labels_`, on the device of `images`
-    "Distance of each image to each average; `ValueError` before `fit`, or for images that are not as described"
-    if self.means_ is None: raise ValueError("there are no averages to compare with yet: call fit(images, labels) first")
-    parts,means = _check_images(images).split(1000),self.means_.to(images.device)
-    return torch.cat([torch.stack([mnist_distance(_fractions(o), m) for m in means], dim=1) for o in parts])
+    "Distance of each image to each average; `ValueError` before `fit`, or for other images"
+    if self.means_ is None: raise ValueError("no averages yet: call fit(images, labels) first")
+    images = _check_images(images)
+    means = self.means_.to(images.device)
+    def to_means(part): return torch.stack([mnist_distance(part, m) for m in means], dim=1)
+    return torch.cat([to_means(_fractions(o)) for o in images.split(1000)])
 
 @patch
 def predict(self:PixelSimilarity,
