@@ -298,7 +298,7 @@ def read_image(
     if isinstance(image, Tensor): image = image.detach().cpu().double() if image.is_floating_point() else image.detach().cpu()
     a = _channels_last(_pixels(image) if is_pil else np.asarray(image))
     top = 255 if is_pil and a.dtype==np.uint8 else _highest(a)
-    chans = [(a[...,i]/np.float32(top)).clip(0, 1).astype(np.float32) for i in range(a.shape[-1])]
+    chans = [(a[...,i]/np.float32(top)).clip(0, 1).astype(np.float32, copy=False) for i in range(a.shape[-1])]
     gray = chans[0] if len(chans)<3 else 0.299*chans[0]+0.587*chans[1]+0.114*chans[2]
     if len(chans) in (1,3): return gray
     on_white = gray*chans[-1]+(1-chans[-1])
@@ -313,10 +313,10 @@ def find_ink(
     paper = np.median(edge)
     noise = np.median(abs(edge-paper))
     ink = gray-paper
-    if (ink**3).sum(dtype=np.float64)<0: ink = -ink
+    if (ink*ink*ink).sum(dtype=np.float64)<0: ink = -ink
     peak = ink.max()
     if peak<max(0.1, 5*noise): raise ValueError(f'the image is blank: nothing stands out from its edge (by {peak:.2f} of 0..1, where the edge itself varies by {noise:.2f})')
-    return np.where(ink<min(6*noise, peak/2), 0, ink)
+    return np.where(ink<=min(6*noise, peak/2), 0, ink)
 
 # %% ../nbs/00_data.ipynb #7eaf6480
 def _span(weights, trim):
@@ -331,9 +331,9 @@ def crop_ink(
     faint:float=0.15, # Part of the strongest ink below which the box takes no notice
 )->np.ndarray: # The part of `ink` inside the box
     "The smallest box that holds the digit, without stray specks"
-    ink = np.asarray(ink, np.float64)
     strong = np.where(ink<faint*ink.max(), 0, ink)
-    return ink[_span(strong.sum(1), trim), _span(strong.sum(0), trim)]
+    rows,cols = (_span(strong.sum(axis, dtype=np.float64), trim) for axis in (1,0))
+    return ink[rows,cols].astype(np.float64)
 
 # %% ../nbs/00_data.ipynb #b850924c
 def area_weights(
