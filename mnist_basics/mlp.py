@@ -27,7 +27,7 @@ def simple_net(
     acts = acts.max(torch.zeros_like(acts))
     return linear(acts, w2, b2)
 
-# %% ../nbs/05_mlp.ipynb #0c51960a
+# %% ../nbs/05_mlp.ipynb #57771eb1
 def make_mlp(
     hidden=30, # Units of the hidden layer, or a list with one number a layer
     n_in:int=28*28, # Numbers that come in: the pixels of an image
@@ -35,7 +35,8 @@ def make_mlp(
 )->nn.Sequential: # Maps float [n,n_in] to scores [n,n_out]
     "Linear layers with a ReLU between each pair; `ValueError` if a width isn't a positive whole number"
     widths = [n_in, *([hidden] if isinstance(hidden, int) else hidden), n_out]
-    if not all(isinstance(o, int) and o>0 for o in widths): raise ValueError(f"widths should be whole numbers above 0, not {widths}")
+    if not all(isinstance(o, int) and o>0 for o in widths):
+        raise ValueError(f"widths should be whole numbers above 0, not {widths}")
     layers = [nn.Linear(a, b) for a,b in zip(widths, widths[1:])]
     return nn.Sequential(*[o for layer in layers for o in (layer, nn.ReLU())][:-1])
 
@@ -64,20 +65,20 @@ def train_mlp(
         accs.append(validate_epoch(model, valid_dl))
     return model,accs
 
-# %% ../nbs/05_mlp.ipynb #2355dbef
+# %% ../nbs/05_mlp.ipynb #854db6c1
 def _named_tensors(model):
     "The tensors of `model`, a module or a dictionary, by name"
     return model.state_dict() if isinstance(model, nn.Module) else dict(model)
 
+def _first_not_finite(tensors): return next((k for k,t in tensors.items() if not t.isfinite().all()), None)
+
 def _fingerprint(tensors, text):
-    "A hash of `text` and of names, kinds, shapes and numbers of `tensors`"
+    "A hash of `text` and of the names, dtypes, shapes and numbers of `tensors`"
     h = sha256(text.encode())
     for k,t in sorted(tensors.items()):
         h.update(f'{k} {t.dtype} {list(t.shape)}'.encode())
         h.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
     return h.hexdigest()
-
-def _first_not_finite(tensors): return next((k for k,t in tensors.items() if not t.isfinite().all()), None)
 
 def _replace_file(file, data):
     "Put the bytes `data` at `file`: whole, or not at all"
@@ -90,6 +91,13 @@ def _replace_file(file, data):
         os.replace(tmp, file)
     finally: tmp.unlink(missing_ok=True)
 
+def _to_json(info):
+    "`info` as JSON; `ValueError` if it can't be written so"
+    try: return json.dumps(info, allow_nan=False)
+    except (TypeError,ValueError) as e:
+        raise ValueError(f"nothing was saved, info isn't JSON ({e}): pass numbers, strings, lists and dictionaries") from None
+
+# %% ../nbs/05_mlp.ipynb #459779e3
 def save_model(
     file, # Where to; what is there is replaced, once all of the new file has been written
     model, # A `Module`, or a dictionary of tensors
@@ -97,41 +105,43 @@ def save_model(
 )->Path: # `file`
     "Write the tensors of `model` as safetensors; `ValueError` if one has NaN or infinite numbers, or `info` isn't JSON"
     from safetensors.torch import save
-    file,tensors = Path(file),{k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k,t in _named_tensors(model).items()}
+    file,kept = Path(file),dict(memory_format=torch.contiguous_format)
+    tensors = {k: t.detach().cpu().clone(**kept) for k,t in _named_tensors(model).items()}
     bad = _first_not_finite(tensors)
-    if bad is not None: raise ValueError(f"{bad} holds NaN or infinite numbers, so nothing was saved: train again, at a lower learning rate")
-    try: text = json.dumps(info, allow_nan=False)
-    except (TypeError,ValueError) as e: raise ValueError(f"info can't be written as JSON ({e}), so nothing was saved: pass numbers, strings, lists, dictionaries") from None
+    if bad is not None: raise ValueError(f"nothing was saved, {bad} holds NaN or infinite numbers: train again, with a lower lr")
+    text = _to_json(info)
     file.parent.mkdir(parents=True, exist_ok=True)
     _replace_file(file, save(tensors, {'info':text, 'sha256':_fingerprint(tensors, text)}))
     return file
 
-# %% ../nbs/05_mlp.ipynb #62055f17
+# %% ../nbs/05_mlp.ipynb #094fa38f
 def _read_tensors(file):
     "Tensors and metadata of the safetensors file `file`; `ValueError` if it isn't one"
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(file, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
-    except SafetensorError as e: raise ValueError(f"{Path(file).name} is no whole safetensors file ({e}): delete it and save again") from None
+    except SafetensorError as e:
+        raise ValueError(f"{Path(file).name} is no whole safetensors file ({e}): delete it and save again") from None
 
 def _check_saved(name, saved, wanted, meta):
     "`ValueError` unless the tensors `saved` can take the place of `wanted`"
     missing,extra = sorted(wanted.keys()-saved.keys()),sorted(saved.keys()-wanted.keys())
     if missing or extra: raise ValueError(f"{name} is of another model: missing {missing[:3]}, unknown {extra[:3]}")
     for k,t in wanted.items():
-        a,b = [f'{list(o.shape)} of {o.dtype}' for o in (saved[k], t)]
-        if a!=b: raise ValueError(f"{name} is of another model: {k} is {a} in the file, {b} in the model")
+        theirs,ours = [f'{list(o.shape)} of {o.dtype}' for o in (saved[k], t)]
+        if theirs!=ours: raise ValueError(f"{name} is of another model: {k} is {theirs} in the file, {ours} in the model")
     bad = _first_not_finite(saved)
     if bad is not None: raise ValueError(f"{name}: {bad} holds NaN or infinite numbers: delete the file and train again")
     if 'sha256' in meta and meta['sha256']!=_fingerprint(saved, meta.get('info', '{}')):
         raise ValueError(f"{name} is damaged, it isn't as it was written: delete it and save again")
 
+# %% ../nbs/05_mlp.ipynb #b23d0d0f
 @torch.no_grad()
 def load_model(
     file, # What `save_model` has written, or any safetensors file
     model, # A `Module`, or a dictionary of tensors: names, shapes and dtypes must be those of the file
 )->dict: # The `info` that was given to `save_model`
-    "Copy the tensors of `file` into `model`, in place; `ValueError` if they don't fit or are damaged, and `model` stays as it was"
+    "Copy the tensors of `file` into `model`; `ValueError` if they are damaged or don't fit, and `model` stays as it was"
     saved,meta = _read_tensors(file)
     wanted = _named_tensors(model)
     _check_saved(Path(file).name, saved, wanted, meta)
