@@ -16,7 +16,7 @@ BLOCK, GREY = 8, .12  # side of a block in pixels; how far its mean grey may dif
 NUMBER = re.compile(r'(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w)')
 NOISE = [(re.compile(p), to) for p, to in [
     (r'[^\n]*\r', ''),                                        # what a progress bar has overwritten
-    (r'0x[0-9a-fA-F]{6,}', '0x'),                             # addresses
+    (r'( at)? 0x[0-9a-fA-F]{6,}', ''),                        # addresses, which nbdev-clean takes out
     (r'\b\d+:\d\d(:\d\d)?(\.\d+)?\b', 'TIME'),                # 01:23
     (r'\b[\d.,]+ ?(ns|µs|us|ms|s|sec|secs|seconds|min)\b', 'TIME')]]
 

@@ -86,7 +86,7 @@ def test_public_names_are_documented(module):
         methods = [(f'{name}.{k}', f) for k, f in vars(o).items() if inspect.isfunction(f) and not k.startswith('_')] if inspect.isclass(o) else [(name, o)]
         for label, f in methods:
             assert inspect.getdoc(f), f'{label} has no docstring'
-            docs = docments(f)
+            docs = docments(f, args_kwargs=True)
             missing = [p for p in inspect.signature(f).parameters if p not in ('self', 'cls') and not docs.get(p)]
             assert not missing, f'{label}: no word on {missing}'
 
@@ -100,7 +100,8 @@ def test_saved_outputs(path):
         where = source(c)[:80]
         assert o['output_type'] != 'error', where
         data = o.get('data', {})
-        assert not any(k.startswith('image/') for k in data) or 'fig-alt' in source(c), f'a figure without alt text: {where}'
+        described = 'fig-alt' in source(c) or ' alt="' in ''.join(data.get('text/html', ''))
+        assert described or not any(k.startswith('image/') for k in data), f'a figure without alt text: {where}'
         said = ''.join(o.get('text', '')) + ''.join(''.join(v) for k, v in data.items() if k.startswith('text/'))
         assert not re.search(r'Warning|\r|/(tmp|home|root|Users)/', said), f'{where}: {said[:200]}'
 
