@@ -1,11 +1,21 @@
-"What the command promises to a shell: exit codes, one line for an error, nothing overwritten, nothing half written."
-import json, os, signal, subprocess, sys, threading
+"What the command promises to a shell: exit codes, one line for an error, nothing overwritten, nothing half written, nothing trained twice."
+import ast, json, os, re, signal, subprocess, sys, threading
+from html.parser import HTMLParser
+from pathlib import Path
 import pytest
 from mnist_basics.command import copy_notebooks, main, make_parser, series_folder, write_whole
 
 CALL = [sys.executable, '-c', 'import sys; from mnist_basics.command import main; sys.exit(main())']
 KEYS = ['stage', 'what', 'parameters', 'accuracy', 'per_class', 'seconds', 'seed', 'device']
 root = pytest.mark.skipif(hasattr(os, 'geteuid') and os.geteuid()==0, reason='root may write everywhere')
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    "Models are kept in a folder of the test's own"
+    folder = tmp_path_factory.mktemp('cache')
+    monkeypatch.setenv('MNIST_BASICS_CACHE', str(folder))
+    return folder
 
 
 def start(*args, cwd): return subprocess.Popen([*CALL, *map(str, args)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -51,14 +61,21 @@ def test_help_and_version_end_well(args, capsys):
     (['predict', 'missing.png', '--stages', 'x'], 2, 'unknown stage'),
     (['--json', '.'], 1, 'folder'),
     (['--json', 'nowhere/a.json'], 1, 'nowhere'),
+    (['--report', 'text.png'], 1, 'text.png'),
+    (['--report', 'text.png/below'], 1, 'text.png'),
+    (['--report', 'mine'], 1, 'is no report'),
+    (['--report', 'new', 'predict', 'text.png'], 2, '--report does not go with predict'),
+    (['predict', 'text.png', '--report', 'new'], 2, '--report'),
     (['notebooks', 'text.png'], 1, 'text.png'),
     (['notebooks', 'text.png/below'], 1, 'text.png')])
 def test_mistakes_get_one_line(args, code, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path/'text.png').write_text('this is no picture')
     (tmp_path/'empty.png').touch()
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine'/'index.html').write_text('<h1>My own page</h1>')
     def never(*a, **kw): raise AssertionError('trained before everything was looked at')
-    for o in 'train_rungs', 'climb': monkeypatch.setattr(f'mnist_basics.ladder.{o}', never)
+    for o in 'train_rung', 'train_rungs', 'ready_rungs', 'climb': monkeypatch.setattr(f'mnist_basics.ladder.{o}', never)
     before = sorted(tmp_path.rglob('*'))
     assert main(args) == code
     out, err = capsys.readouterr()
@@ -73,7 +90,7 @@ def test_no_permission(tmp_path, capsys):
     (locked/'three.png').write_bytes(b'x')
     (locked/'three.png').chmod(0)
     locked.chmod(0o500)
-    for args in ['predict', locked/'three.png'], ['--json', locked/'a.json'], ['notebooks', locked/'series'], ['notebooks', locked]:
+    for args in ['predict', locked/'three.png'], ['--json', locked/'a.json'], ['--report', locked/'report'], ['notebooks', locked/'series'], ['notebooks', locked]:
         assert main([str(o) for o in args]) == 1
         out, err = capsys.readouterr()
         assert not out and err.startswith('mnist-basics: ') and err.count('\n') == 1 and 'ermission' in err
@@ -83,10 +100,11 @@ def test_outside_the_checkout_with_no_home(tmp_path):
     "The ladder as JSON and nothing else, from an empty folder; the same as `climb` gives here"
     from mnist_basics.ladder import climb
     env = {**os.environ, 'HOME': str(tmp_path/'none'), 'FASTAI_HOME': str(tmp_path/'none')}
-    run = subprocess.run([*CALL, '--json', '-', '--device', 'cpu'], cwd=tmp_path, env=env, capture_output=True, text=True)
+    stages = 'baseline,linear_model,mlp'
+    run = subprocess.run([*CALL, '--json', '-', '--device', 'cpu', '--stages', stages], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, '')
     rungs = json.loads(run.stdout)
-    for a, b in zip(rungs, climb(device='cpu'), strict=True):
+    for a, b in zip(rungs, climb(stages, device='cpu'), strict=True):
         assert list(a) == KEYS
         assert {k: v for k, v in a.items() if k not in ('seconds', 'per_class', 'accuracy')} == {k: v for k, v in b.items() if k not in ('seconds', 'per_class', 'accuracy')}
         assert a['accuracy'] == pytest.approx(b['accuracy'], abs=2e-3)
@@ -150,7 +168,7 @@ def test_predict_as_json(tmp_path, capsys):
     for d in 3, 7:
         files.append(str(tmp_path/f'a {d}.png'))
         Image.fromarray(images[labels==d][0].numpy()).save(files[-1])
-    assert main(['--device', 'cpu', 'predict', *files, '--json', '-']) == 0
+    assert main(['--device', 'cpu', '--stages', 'baseline,linear_model', 'predict', *files, '--json', '-']) == 0
     out, err = capsys.readouterr()
     seen = json.loads(out)
     assert not err and [o['file'] for o in seen] == [files[0]]*3 + [files[1]]*3
@@ -164,6 +182,195 @@ def test_predict_as_json(tmp_path, capsys):
 def test_options_before_and_after_predict_agree():
     a, b = (make_parser().parse_args(o) for o in (['--seed', '7', 'predict', 'x'], ['predict', 'x', '--seed', '7']))
     assert vars(a) == vars(b)
+
+
+# ---- what was trained is kept
+
+ASK = ['--device', 'cpu', '--stages', 'baseline,linear_model']
+KEPT = {f'{o}-37-42.safetensors' for o in ('baseline-pixel-similarity', 'linear_model-linear-by-hand', 'linear_model-linear-shuffled')}
+
+
+@pytest.fixture
+def three(tmp_path):
+    from PIL import Image
+    from mnist_basics.data import mnist
+    Image.fromarray(mnist('valid', (3, 7))[0][0].numpy()).save(tmp_path/'three.png')
+    return str(tmp_path/'three.png')
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    "The rungs that are trained, in a list that grows"
+    from mnist_basics import ladder
+    train, names = ladder.train_rung, []
+    def noted(rung, *args, **kwargs):
+        names.append(rung.what)
+        return train(rung, *args, **kwargs)
+    monkeypatch.setattr(ladder, 'train_rung', noted)
+    return names
+
+
+def test_predict_trains_once(three, cache, trained, capsys):
+    assert main([*ASK, 'predict', three]) == 0
+    first = capsys.readouterr()
+    assert len(trained) == 3 and {o.name for o in cache.iterdir()} == KEPT
+    assert main([*ASK, 'predict', three]) == 0
+    assert len(trained) == 3 and capsys.readouterr() == first and not first.err
+    assert main([*ASK, '--seed', '7', 'predict', three]) == 0
+    assert len(trained) == 6
+
+
+def test_predict_uses_what_the_ladder_trained(three, cache, trained, capsys):
+    assert main(ASK) == 0 and len(trained) == 3
+    assert main([*ASK, 'predict', three]) == 0 and len(trained) == 3
+    assert main(ASK) == 0 and len(trained) == 6
+    assert not capsys.readouterr().err and {o.name for o in cache.iterdir()} == KEPT
+
+
+def cut(raw): return raw[:len(raw)//2]
+def flipped(raw): return raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:]
+def nothing(raw): return b''
+def text(raw): return b'this is no model'
+def other_shape(raw):
+    import torch
+    from safetensors.torch import save
+    return save({'0': torch.zeros(785, 1), '1': torch.zeros(1)})
+def nan(raw):
+    import torch
+    from safetensors.torch import save
+    return save({'0': torch.full((784, 1), torch.nan), '1': torch.zeros(1)})
+def other_seed(raw): return None
+
+
+@pytest.mark.parametrize('harm', [cut, flipped, nothing, text, other_shape, nan, other_seed], ids=lambda f: f.__name__)
+def test_a_damaged_model_is_trained_again(harm, three, cache, trained, capsys):
+    assert main([*ASK, 'predict', three]) == 0
+    first, file = capsys.readouterr().out, cache/'linear_model-linear-by-hand-37-42.safetensors'
+    if harm is other_seed:
+        assert main([*ASK, '--seed', '7', 'predict', three]) == 0
+        os.replace(cache/'linear_model-linear-by-hand-37-7.safetensors', file)
+    else: file.write_bytes(harm(file.read_bytes()))
+    trained.clear()
+    capsys.readouterr()
+    assert main([*ASK, 'predict', three]) == 0
+    out, err = capsys.readouterr()
+    assert out == first and trained == ['linear, by hand']
+    assert err.startswith('mnist-basics: ') and err.count('\n') == 1 and 'trained again' in err
+    assert main([*ASK, 'predict', three]) == 0
+    assert capsys.readouterr() == (first, '') and {o.name for o in cache.iterdir()} >= KEPT
+
+
+def test_models_of_another_version_are_trained_again(three, trained, monkeypatch, capsys):
+    from mnist_basics import ladder
+    with monkeypatch.context() as m:
+        m.setattr(ladder, 'recipe', lambda: 'an older one')
+        assert main([*ASK, 'predict', three]) == 0
+    assert not capsys.readouterr().err
+    assert main([*ASK, 'predict', three]) == 0
+    err = capsys.readouterr().err
+    assert len(trained) == 6 and err.count('\n') == 1 and 'another version' in err
+    assert main([*ASK, 'predict', three]) == 0
+    assert len(trained) == 6 and not capsys.readouterr().err
+
+
+def test_the_recipe_holds_all_that_trains():
+    "Every module of the package that the ladder reaches through its imports"
+    from mnist_basics import ladder
+    folder, found, todo = Path(ladder.__file__).parent, set(), ['ladder']
+    while todo:
+        found.add(name := todo.pop())
+        nodes = ast.walk(ast.parse((folder/f'{name}.py').read_text(encoding='utf-8')))
+        used = {o.module.split('.')[-1] for o in nodes if isinstance(o, ast.ImportFrom) and (o.level or (o.module or '').startswith('mnist_basics'))}
+        todo += [o for o in used - found if (folder/f'{o}.py').exists()]
+    assert found == set(ladder.TRAINERS)
+
+
+@pytest.mark.parametrize('where', ['a file', 'below a file', pytest.param('locked', marks=root)])
+def test_a_cache_that_cannot_be_written_is_no_error(where, tmp_path, three, trained, monkeypatch, capsys):
+    (tmp_path/'file').touch()
+    (tmp_path/'locked').mkdir(mode=0o500)
+    monkeypatch.setenv('MNIST_BASICS_CACHE', str(tmp_path/{'a file': 'file', 'below a file': 'file/below', 'locked': 'locked'}[where]))
+    for args in [*ASK, 'predict', three], ASK:
+        assert main(args) == 0
+        out, err = capsys.readouterr()
+        assert 'linear, shuffled' in out and err.startswith('mnist-basics: ') and err.count('\n') == 1 and 'MNIST_BASICS_CACHE' in err
+    assert len(trained) == 6
+
+
+def test_two_processes_at_once(three, cache, tmp_path):
+    runs = [start(*ASK, 'predict', three, cwd=tmp_path) for _ in range(2)]
+    (out, err), (out2, err2) = (o.communicate() for o in runs)
+    assert [o.returncode for o in runs] == [0, 0] and out == out2 and not err + err2
+    assert {o.name for o in cache.iterdir()} == KEPT
+
+
+def test_reading_while_others_write(capsys):
+    "Whoever loads meets a whole model, however often it is written meanwhile"
+    from mnist_basics.ladder import RUNGS, ModelCache, digit_data, train_rung
+    model, kept = train_rung(RUNGS[0], digit_data(device='cpu')), ModelCache()
+    kept.save(model)
+    def write():
+        for _ in range(40): ModelCache().save(model)
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for o in writers: o.start()
+    while any(o.is_alive() for o in writers): assert kept.load(RUNGS[0], device='cpu').model.means_.equal(model.model.means_)
+    for o in writers: o.join()
+    assert len(list(kept.folder.iterdir())) == 1 and not capsys.readouterr().err
+
+
+def test_the_cache_lies_where_the_system_wants_it(monkeypatch):
+    from platformdirs import user_cache_path
+    from mnist_basics.ladder import cache_folder
+    monkeypatch.setenv('MNIST_BASICS_CACHE', '')
+    assert cache_folder() == user_cache_path('mnist_basics', appauthor=False)
+    monkeypatch.setenv('MNIST_BASICS_CACHE', '~/models')
+    assert cache_folder() == Path.home()/'models'
+
+
+# ---- the report
+
+class Page(HTMLParser):
+    "Tags that are open at the end, alt texts, headings, and addresses"
+    VOID = {'meta', 'img', 'br'}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.alts, self.headings, self.addresses = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag not in self.VOID: self.open.append(tag)
+        if tag == 'img': self.alts.append(attrs['alt'])
+        if re.fullmatch('h[1-6]', tag): self.headings.append(tag)
+        self.addresses += [v for k, v in attrs.items() if k in ('src', 'href')]
+
+    def handle_endtag(self, tag): assert self.open.pop() == tag
+
+
+def test_report(tmp_path, capsys):
+    page = tmp_path/'new'/'report'/'index.html'
+    for _ in range(2): assert main([*ASK, '--report', str(page.parent)]) == 0
+    assert not capsys.readouterr().err and [o.name for o in page.parent.iterdir()] == ['index.html']
+    text = page.read_text(encoding='utf-8')
+    read = Page(text)
+    assert not read.open and read.headings == ['h1', 'h2', 'h2', 'h2', 'h3', 'h3', 'h3']
+    assert len(read.alts) == 2 + 3*12 and all(read.alts)
+    assert all(o.startswith('data:image/png;base64,') for o in read.addresses) and 'url(' not in text and '@import' not in text and '<script' not in text
+    assert '0.9511' in text and '926' in text and 'prefers-color-scheme: dark' in text
+
+
+def test_report_without_epochs_or_mistakes(tmp_path, capsys):
+    "A stage that learns nothing, and one that makes no mistake"
+    import torch
+    from mnist_basics.command import report_page
+    from mnist_basics.ladder import Classifier, Data, Rung, Trained, measure
+    images, labels = torch.zeros(4, 28, 28), torch.tensor([3, 3, 7, 7])
+    images[:2] = 1
+    data = Data((images, labels), (images, labels))
+    trained = [Trained(Rung('a & b', '<perfect>', None), Classifier(lambda xb: xb[:, :1]-.5, (3, 7)), .1, 42, 'cpu')]
+    read = Page(report_page(trained, [measure(o, images, labels) for o in trained], data, 'a < b'))
+    assert not read.open and len(read.alts) == 1 and '<perfect>' in read.alts[0]
 
 
 def test_notebooks_of_the_reader_are_kept(tmp_path, capsys):
