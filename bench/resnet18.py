@@ -43,7 +43,7 @@ class FromFiles:
         self.learn.model.train()
         self.batches = iter(self.learn.dls.train)
     def step(self):
-        xb,yb = next(self.batches)
+        xb,yb = (o.as_subclass(torch.Tensor) for o in next(self.batches))
         self.learn.loss_func(self.learn.model(xb), yb).backward()
         self.learn.opt.step()
         self.learn.opt.zero_grad()
