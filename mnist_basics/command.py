@@ -247,7 +247,8 @@ def mistakes(
     parts = [f'<p>{(preds!=labels).sum().item():,} of {len(labels):,} are wrong.</p>',
         table('Images by digit', ['it is', *(f'called {d}' for d in digits)], [[d, *n] for d,n in counts])]
     at = worst_mistakes(trained, images, labels, 12)
-    if len(at): parts.append('<p>The worst, the most confident first:</p>\n<div class="digits">\n'+'\n'.join(_mistake(*o) for o in _views(trained, images, labels, at))+'</div>')
+    pictures = '\n'.join(_mistake(*o) for o in _views(trained, images, labels, at)) if len(at) else ''
+    if pictures: parts.append(f'<p>The worst, the most confident first:</p>\n<div class="digits">\n{pictures}</div>')
     return '\n'.join(parts)
 
 def _views(trained, images, labels, at):
@@ -262,7 +263,8 @@ def _mistake(image, digit, seen):
     values = '<br>'.join(f'{d}: {v:.4f}' for d,v in seen[kind].items())
     alt = f"A {digit} that is called {seen['digit']}"
     pixels = 255-(image*255).round().byte().numpy()
-    return f"<figure>{picture(png_bytes(pixels), alt, 84)}<figcaption>is {digit}, called {seen['digit']}<br><small>{kind}<br>{values}</small></figcaption></figure>"
+    words = f"is {digit}, called {seen['digit']}<br><small>{kind}<br>{values}</small>"
+    return f'<figure>{picture(png_bytes(pixels), alt, 84)}<figcaption>{words}</figcaption></figure>'
 
 # %% ../nbs/15_command.ipynb #a2aa994c
 STYLE = """
@@ -319,7 +321,8 @@ def _accuracy(records):
     "The records as a table, and the errors left as a chart"
     from mnist_basics.ladder import plot_ladder
     head = ['stage', 'what it is', 'parameters', 'accuracy', *(f'of {d}s' for d in records[0]['per_class']), 'seconds']
-    rows = [[o['stage'], o['what'], f"{o['parameters']:,}", f"{o['accuracy']:.4f}", *(f'{v:.4f}' for v in o['per_class'].values()), f"{o['seconds']:.2f}"] for o in records]
+    def shares(o): return (f'{v:.4f}' for v in (o['accuracy'], *o['per_class'].values()))
+    rows = [[o['stage'], o['what'], f"{o['parameters']:,}", *shares(o), f"{o['seconds']:.2f}"] for o in records]
     errors = ', '.join(f"{o['what']} {100-100*o['accuracy']:.2f}" for o in records)
     caption = 'All stages, from the bottom up'
     yield f'<div class="wide" tabindex="0" role="region" aria-label="{caption}">{table(caption, head, rows)}</div>'
@@ -329,7 +332,7 @@ def _curves(learned):
     "The accuracy after each epoch as a chart, if there were epochs"
     from mnist_basics.ladder import plot_history
     if not learned: return ['<p>No stage here learns in epochs.</p>']
-    ends = '; '.join(f'{o.rung.what}, {o.model.history[0]:.4f} after the first epoch and {o.model.history[-1]:.4f} after the last of {len(o.model.history)}' for o in learned)
+    ends = '; '.join(f'{o.rung.what}, {o.model.history[0]:.4f} after epoch 1, {o.model.history[-1]:.4f} after epoch {len(o.model.history)}' for o in learned)
     return [chart(lambda ax: plot_history(learned, ax), f'Accuracy by epoch, drawn as errors left: {ends}.')]
 
 # %% ../nbs/15_command.ipynb #49d61945
@@ -449,6 +452,7 @@ def main(
     argv=None, # Arguments after the name of the command; None takes those that were typed
 )->int: # Exit code
     "Run `mnist-basics`"
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')
     try:
         args = make_parser().parse_args(argv)

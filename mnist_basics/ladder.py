@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'TRAINERS', 'Data', 'digit_data', 'per_class', 'image_mean', 'class_mean', 'train_baseline', 'Classifier',
-           'train_linear', 'train_net', 'Rung', 'choose', 'check_device', 'Trained', 'train_rung', 'train_rungs',
-           'measure', 'n_params', 'climb', 'ladder_lines', 'plot_ladder', 'look', 'tensors_of', 'recipe',
+           'train_linear', 'train_net', 'train_deep', 'Rung', 'choose', 'check_device', 'Trained', 'train_rung',
+           'train_rungs', 'measure', 'n_params', 'climb', 'ladder_lines', 'plot_ladder', 'look', 'tensors_of', 'recipe',
            'cache_folder', 'ModelCache', 'ready_rungs', 'confusion', 'worst_mistakes', 'plot_history']
 
 # %% ../nbs/09_ladder.ipynb #efc65ec7
@@ -26,14 +26,14 @@ from .data import default_device, progress, sample_tensors, set_seed
 from .baseline import PixelSimilarity
 from .linear_model import BasicOptim, DataLoader, init_params, linear, mnist_loss, train_epoch, validate_epoch
 from .mlp import load_model, make_mlp, save_model, train_mlp
+from .resnet18 import ImageClassifier, make_resnet18, train_resnet18
 
-# %% ../nbs/09_ladder.ipynb #5607b26d
+# %% ../nbs/09_ladder.ipynb #4e95fd3f
 class Data(NamedTuple):
     "Images and labels, once to learn from and once to measure on"
     train:tuple # Images float32 [n,28,28] in 0..1, labels int64 [n]: the digits
     valid:tuple # The same for images that no model has seen
 
-# %% ../nbs/09_ladder.ipynb #a5001335
 def digit_data(
     digits=(3,7), # Which digits
     device=None, # Where the tensors go; None takes `default_device()`
@@ -56,7 +56,7 @@ def _check_answers(preds, labels):
     if preds.shape!=labels.shape: raise ValueError(f"preds {tuple(preds.shape)} and labels {tuple(labels.shape)} differ in shape")
     if not len(labels): raise ValueError("no images to measure on: labels is empty")
 
-# %% ../nbs/09_ladder.ipynb #747b05b5
+# %% ../nbs/09_ladder.ipynb #4a5dca57
 def image_mean(
     preds:Tensor, # Digits that a model names, int64 [n]
     labels:Tensor, # Digits that they are, int64 [n]
@@ -65,7 +65,6 @@ def image_mean(
     _check_answers(preds, labels)
     return (preds==labels).sum().item()/len(labels)
 
-# %% ../nbs/09_ladder.ipynb #0f2035b9
 def class_mean(
     preds:Tensor, # Digits that a model names, int64 [n]
     labels:Tensor, # Digits that they are, int64 [n]
@@ -151,6 +150,15 @@ def train_net(
     net,history = train_mlp(train, valid, epochs=epochs, seed=seed, device=train[0].device)
     return Classifier(net, pair, net.parameters(), history)
 
+# %% ../nbs/09_ladder.ipynb #823848b1
+def train_deep(
+    data:Data, # Images of two digits or more
+    seed:int=42, # Where weights, order and dropout come from
+    epochs:int=1, # Passes over the training images
+)->ImageClassifier: # The trained network with its history
+    "A resnet18 as `train_resnet18` trains it, on the images of `data`"
+    return train_resnet18(data.train[0].device, seed, data.train, data.valid, epochs)
+
 # %% ../nbs/09_ladder.ipynb #24a216b6
 class Rung(NamedTuple):
     "One step of the ladder: a model of the series, and how to get and measure it"
@@ -173,11 +181,14 @@ def _blank_net(labels, device):
     net = make_mlp().to(device).eval()
     return Classifier(net, labels, net.parameters())
 
+def _blank_deep(labels, device): return ImageClassifier(make_resnet18(len(labels)).to(device), labels)
+
 RUNGS = (
     Rung('baseline', 'pixel similarity', train_baseline, class_mean, _blank_baseline),
     Rung('linear_model', 'linear, by hand', train_linear, blank=_blank_linear),
     Rung('linear_model', 'linear, shuffled', partial(train_linear, shuffle=True), blank=_blank_linear),
-    Rung('mlp', '30 hidden units', train_net, blank=_blank_net))
+    Rung('mlp', '30 hidden units', train_net, blank=_blank_net),
+    Rung('resnet18', '18 layers', train_deep, blank=_blank_deep))
 
 # %% ../nbs/09_ladder.ipynb #154f95a0
 def choose(
@@ -329,8 +340,8 @@ def tensors_of(
     if isinstance(model.model, nn.Module): return model.model.state_dict()
     return {str(i): o.detach() for i,o in enumerate(model.params)}
 
-# %% ../nbs/09_ladder.ipynb #612dd7e8
-TRAINERS = ('data','baseline','linear_model','mlp','ladder')
+# %% ../nbs/09_ladder.ipynb #7f36879f
+TRAINERS = ('data','baseline','linear_model','mlp','resnet18','ladder')
 
 def recipe(
     modules=TRAINERS, # Modules of this package that take part in training
@@ -338,7 +349,6 @@ def recipe(
     "A fingerprint of the source of `modules`"
     return sha256(b'\0'.join((files('mnist_basics')/f'{o}.py').read_bytes() for o in modules)).hexdigest()
 
-# %% ../nbs/09_ladder.ipynb #f86cdb06
 def cache_folder()->Path: # It need not exist yet
     "Where trained models are kept: the folder in `MNIST_BASICS_CACHE`, else the cache folder that the system gives us"
     from platformdirs import user_cache_dir
@@ -379,14 +389,15 @@ def save(self:ModelCache,
     if rung.blank is None: return
     info = dict(_origin(rung, seed, digits), seconds=seconds, device=device, history=list(getattr(model, 'history', ())))
     try: save_model(self.file(rung, seed, digits), tensors_of(model), **info)
-    except OSError as e: self.note(f'trained models cannot be kept in {self.folder} ({e.strerror or e}); MNIST_BASICS_CACHE may name another folder')
+    except OSError as e:
+        self.note(f'trained models cannot be kept in {self.folder} ({e.strerror or e}); MNIST_BASICS_CACHE may name another folder')
 
 @patch
 def load(self:ModelCache,
     rung:Rung, # What is asked for
     seed:int=42, # What it was drawn from
     digits=(3,7), # Which digits
-    device=None, # Where the model goes
+    device=None, # Where the model goes; None means the CPU
 )->Trained: # None where there is none, or none that can be used
     "The model of `rung` as it was kept, if training it now would give the same"
     file = self.file(rung, seed, digits)
@@ -395,7 +406,8 @@ def load(self:ModelCache,
     try: info = load_model(file, tensors_of(model))
     except OSError as e: return self.note(f'{file.name} cannot be read ({e.strerror or e}); the model is trained again')
     except ValueError as e: return self.note(f"{str(e).rpartition(': ')[0] or e}; the model is trained again")
-    if not _origin(rung, seed, digits).items() <= info.items(): return self.note('the models that were kept are of another version; they are trained again')
+    if not _origin(rung, seed, digits).items() <= info.items():
+        return self.note('the models that were kept are of another version; they are trained again')
     model.history = info['history']
     return Trained(rung, model, info['seconds'], seed, info['device'])
 
