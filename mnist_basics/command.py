@@ -314,7 +314,7 @@ def report_page(
     "The ladder as a page: the figures, the learning curves, and what each stage gets wrong"
     parts = ['<h1>The ladder</h1>', f'<p>{html.escape(note)}</p>', '<h2>Accuracy</h2>', *_accuracy(records)]
     parts += ['<h2>Learning curves</h2>', *_curves([o for o in trained if getattr(o.model, 'history', ())]), '<h2>Mistakes</h2>']
-    for o in trained: parts += [f'<h3>{html.escape(o.rung.stage)}: {html.escape(o.rung.what)}</h3>', mistakes(o, *data.valid)]
+    for o in trained: parts += [f'<h3>{html.escape(f"{o.rung.stage}: {o.rung.what}")}</h3>', mistakes(o, *data.valid)]
     return PAGE.format(mark=MARK, style=STYLE, body='\n'.join(parts), version=mnist_basics.__version__)
 
 def _accuracy(records):
@@ -332,7 +332,8 @@ def _curves(learned):
     "The accuracy after each epoch as a chart, if there were epochs"
     from mnist_basics.ladder import plot_history
     if not learned: return ['<p>No stage here learns in epochs.</p>']
-    ends = '; '.join(f'{o.rung.what}, {o.model.history[0]:.4f} after epoch 1, {o.model.history[-1]:.4f} after epoch {len(o.model.history)}' for o in learned)
+    ends = '; '.join(f'{o.rung.what}, {o.model.history[0]:.4f} after epoch 1, {o.model.history[-1]:.4f} after epoch {len(o.model.history)}'
+        for o in learned)
     return [chart(lambda ax: plot_history(learned, ax), f'Accuracy by epoch, drawn as errors left: {ends}.')]
 
 # %% ../nbs/15_command.ipynb #49d61945

@@ -14,7 +14,7 @@ import re
 import sys
 import time
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -343,10 +343,11 @@ def tensors_of(
 # %% ../nbs/09_ladder.ipynb #7f36879f
 TRAINERS = ('data','baseline','linear_model','mlp','resnet18','ladder')
 
+@lru_cache
 def recipe(
     modules=TRAINERS, # Modules of this package that take part in training
 )->str: # 64 hexadecimal digits
-    "A fingerprint of the source of `modules`"
+    "A fingerprint of the source of `modules`, taken once a process"
     return sha256(b'\0'.join((files('mnist_basics')/f'{o}.py').read_bytes() for o in modules)).hexdigest()
 
 def cache_folder()->Path: # It need not exist yet
@@ -455,7 +456,7 @@ def worst_mistakes(
     "Where the model is wrong by the largest lead, the worst first"
     model = trained.model
     scores = -model.distances(images) if hasattr(model, 'distances') else model.probabilities(images)
-    truth = torch.searchsorted(torch.tensor(model.labels_, device=labels.device), labels)
+    truth = torch.searchsorted(torch.tensor(model.labels_, device=labels.device), labels.contiguous())
     lead = scores.max(1).values - scores.gather(1, truth[:,None])[:,0]
     wrong = (model.predict(images)!=labels).nonzero()[:,0]
     return wrong[lead[wrong].argsort(descending=True, stable=True)[:n]]
