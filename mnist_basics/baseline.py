@@ -10,111 +10,132 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-# %% ../nbs/02_baseline.ipynb #2056f839
-def _check_pair(a, b):
-    "`ValueError` unless `a` and `b` are tensors of fractions whose shapes fit"
-    if not all(isinstance(o, Tensor) and o.is_floating_point() for o in (a,b)):
-        got = ' and '.join(str(getattr(o, 'dtype', type(o).__name__)) for o in (a,b))
-        raise ValueError(f"expected tensors of fractions, got {got}: "
-                         "turn pixels 0..255 into .float()/255")
-    pairs = zip(a.shape[::-1], b.shape[::-1])
-    if a.ndim<2 or a.shape[-2:]!=b.shape[-2:] or any(m!=n and 1 not in (m,n) for m,n in pairs):
-        raise ValueError(f"images {list(a.shape)} and {list(b.shape)} do not fit: take images "
-                         "of one size, one against many or equally many")
-
+# %% ../nbs/02_baseline.ipynb #c61afdc4
 def mnist_distance(
     a:Tensor, # Images, fractions [...,28,28]
     b:Tensor, # Images, fractions; their shape broadcasts with that of `a`
-)->Tensor: # A distance for each pair: the shape of `a-b`, less its last two axes
-    "Mean absolute difference over the last two axes; `ValueError` if `a` and `b` do not fit"
+)->Tensor: # A distance for each pair: the shape of `a-b` less two axes
+    "Mean absolute difference over the last two axes; `ValueError` for misfits"
     _check_pair(a, b)
     return (a-b).abs().mean((-1,-2))
 
-# %% ../nbs/02_baseline.ipynb #e080f681
+# %% ../nbs/02_baseline.ipynb #e42027e4
+def _check_pair(a, b):
+    "`ValueError` unless `a` and `b` are tensors of fractions whose shapes fit"
+    if not all(isinstance(o, Tensor) and o.is_floating_point() for o in (a,b)):
+        got = [getattr(o, 'dtype', type(o).__name__) for o in (a,b)]
+        raise ValueError(f"expected tensors of fractions, got {got[0]} and "
+                         f"{got[1]}: turn pixels 0..255 into .float()/255")
+    pairs = zip(a.shape[::-1], b.shape[::-1])
+    one_size = a.ndim>=2 and a.shape[-2:]==b.shape[-2:]
+    if not one_size or any(m!=n and 1 not in (m,n) for m,n in pairs):
+        raise ValueError(f"images {list(a.shape)} and {list(b.shape)} do not "
+                         "fit: take images of one size, one against many or "
+                         "equally many")
+
+# %% ../nbs/02_baseline.ipynb #ea21f512
 def is_3(
     x:Tensor, # Images, fractions [...,28,28]
     mean3:Tensor, # The average 3 [28,28]
     mean7:Tensor, # The average 7 [28,28]
 )->Tensor: # A boolean for each image
-    "Is `x` at least as near to `mean3` as to `mean7`? `ValueError` for NaN, and as in `mnist_distance`"
+    "Is `mean3` as near to `x` as `mean7`, or nearer? `ValueError` also for NaN"
     to_3,to_7 = mnist_distance(x, mean3),mnist_distance(x, mean7)
     if (to_3+to_7).isnan().any():
-        raise ValueError("some pixels are NaN: look at where the images come from")
+        raise ValueError("some pixels are NaN: look at where the images "
+                         "come from")
     return to_3<=to_7
 
-# %% ../nbs/02_baseline.ipynb #1fda7e32
+# %% ../nbs/02_baseline.ipynb #eb1ab31d
+class PixelSimilarity:
+    "Names the digit whose average is nearest; ties go to the smaller digit"
+    def __init__(self): self.labels_,self.means_ = [],None
+
+    def __repr__(self):
+        digits = ', '.join(map(str, self.labels_)) or 'not fitted'
+        return f"{type(self).__name__}({digits})"
+
+# %% ../nbs/02_baseline.ipynb #fb9d2643
 def _check_images(images):
-    "Images as [n,28,28], not converted yet; `ValueError` for what is no stack of digits"
+    "Images as [n,28,28], not converted yet; `ValueError` for anything else"
     if not isinstance(images, Tensor):
-        raise ValueError(f"expected a tensor, got {type(images).__name__}: torch.as_tensor may help")
-    if images.ndim==2 and images.shape[1]==28*28: images = images.reshape(-1, 28, 28)
-    if images.ndim!=3 or images.shape[1:]!=(28,28):
-        one = ': a single image goes in as image[None]' if images.shape in ((28,28),(784,)) else ''
-        raise ValueError(f"expected images [n,28,28] or [n,784], got shape {list(images.shape)}{one}")
+        raise ValueError(f"expected a tensor, got {type(images).__name__}: "
+                         "torch.as_tensor may help")
+    if images.shape[1:]==(28*28,): images = images.reshape(-1, 28, 28)
+    if images.shape[1:]!=(28,28):
+        one = images.shape in ((28,28),(28*28,))
+        hint = ': a single image goes in as image[None]' if one else ''
+        raise ValueError("expected images [n,28,28] or [n,784], "
+                         f"got shape {list(images.shape)}{hint}")
     _check_pixels(images)
     return images
 
+# %% ../nbs/02_baseline.ipynb #10ed463d
 def _check_pixels(images):
     "`ValueError` unless whole numbers lie in 0..255 and fractions in 0..1"
-    if images.is_complex(): raise ValueError(f"expected pixels, got {images.dtype}")
+    kind = images.dtype
+    if kind.is_complex: raise ValueError(f"expected pixels, got {kind}")
     lo,hi = (o.item() for o in images.aminmax()) if len(images) else (0,0)
-    if lo!=lo: raise ValueError("some pixels are NaN: look at where the images come from")
-    top = 1 if images.is_floating_point() else 255
+    if lo!=lo:
+        raise ValueError("some pixels are NaN: look at where the images "
+                         "come from")
+    top = 1 if kind.is_floating_point else 255
     if lo<-0.01 or hi>top+0.01:
-        raise ValueError(f"expected pixels in 0..{top}, as they are {images.dtype}, got {lo:g} to {hi:g}: "
-                         "whole numbers go from 0 to 255, fractions from 0 to 1")
+        raise ValueError(f"expected pixels in 0..{top}, as they are {kind}, "
+                         f"got {lo:g} to {hi:g}: whole numbers go from 0 to "
+                         "255, fractions from 0 to 1")
 
 def _fractions(images):
     "Pixels as float32 in 0..1"
     whole = not images.is_floating_point() and images.dtype!=torch.bool
     return images.float()/255 if whole else images.float()
 
-# %% ../nbs/02_baseline.ipynb #e1a3fff3
-class PixelSimilarity:
-    "Names the digit whose average image is nearest; ties go to the smaller digit"
-    def __init__(self): self.labels_,self.means_ = [],None
-    def __repr__(self): return f"{type(self).__name__}({', '.join(map(str, self.labels_)) or 'not fitted'})"
-
-# %% ../nbs/02_baseline.ipynb #242f9091
+# %% ../nbs/02_baseline.ipynb #1be5bdeb
 def _check_labels(labels, n):
     "`ValueError` unless `labels` are `n` whole numbers"
     if not isinstance(labels, Tensor):
-        raise ValueError(f"expected a tensor, got {type(labels).__name__}: torch.as_tensor may help")
-    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype==torch.bool)
+        raise ValueError(f"expected a tensor, got {type(labels).__name__}: "
+                         "torch.as_tensor may help")
+    kind = labels.dtype
+    whole = not (kind.is_floating_point or kind.is_complex or kind==torch.bool)
     if not whole or labels.shape!=(n,):
-        raise ValueError(f"expected a digit for each of {n} images, whole numbers [{n}], "
-                         f"got {labels.dtype} {list(labels.shape)}")
+        raise ValueError(f"expected a digit for each of {n} images, whole "
+                         f"numbers [{n}], got {kind} {list(labels.shape)}")
 
+# %% ../nbs/02_baseline.ipynb #474cb478
 @patch
 def fit(self:PixelSimilarity,
-    images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
+    images:Tensor, # [n,28,28] or [n,784]: whole 0..255 or fractions 0..1
     labels:Tensor, # The digits, whole numbers [n]
 )->PixelSimilarity: # Itself
     "Average the images of each digit; `ValueError` for other images or labels"
     images = _check_images(images)
     _check_labels(labels, len(images))
-    digits = labels.unique().tolist()
-    if len(digits)<2: raise ValueError(f"expected at least two digits to tell apart, got {digits}")
-    labels = labels.to(images.device)
-    self.means_ = torch.stack([_fractions(images[labels==d]).mean(0) for d in digits])
-    self.labels_ = digits
+    labels,digits = labels.to(images.device),labels.unique().tolist()
+    if len(digits)<2:
+        raise ValueError("expected at least two digits to tell apart, "
+                         f"got {digits}")
+    def average(d): return _fractions(images[labels==d]).mean(0)
+    self.means_,self.labels_ = torch.stack([average(d) for d in digits]),digits
     return self
 
-# %% ../nbs/02_baseline.ipynb #626f46e1
+# %% ../nbs/02_baseline.ipynb #387db3bf
 @patch
 def distances(self:PixelSimilarity,
-    images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
+    images:Tensor, # [n,28,28] or [n,784]: whole 0..255 or fractions 0..1
 )->Tensor: # [n,classes] in the order of `labels_`, on the device of `images`
-    "Distance of each image to each average; `ValueError` before `fit`, or for other images"
-    if self.means_ is None: raise ValueError("no averages yet: call fit(images, labels) first")
+    "Distance to each average; `ValueError` if not fitted, or for other images"
+    if self.means_ is None:
+        raise ValueError("no averages yet: call fit(images, labels) first")
     images = _check_images(images)
     means = self.means_.to(images.device)
-    def to_means(part): return torch.stack([mnist_distance(part, m) for m in means], dim=1)
-    return torch.cat([to_means(_fractions(o)) for o in images.split(1000)])
+    def to_all(x): return torch.stack([mnist_distance(x, o) for o in means], 1)
+    return torch.cat([to_all(_fractions(o)) for o in images.split(1000)])
 
+# %% ../nbs/02_baseline.ipynb #56b844b7
 @patch
 def predict(self:PixelSimilarity,
-    images:Tensor, # [n,28,28] or [n,784]: whole numbers 0..255 or fractions 0..1
+    images:Tensor, # [n,28,28] or [n,784]: whole 0..255 or fractions 0..1
 )->Tensor: # A digit for each image, int64 [n], on the device of `images`
     "The digit whose average is nearest; `ValueError` as in `distances`"
     nearest = self.distances(images).argmin(1)
