@@ -15,29 +15,39 @@ from PIL import Image
 # %% ../nbs/01_pixels.ipynb #72e2168c
 def _picture(image):
     "`image` as an array to draw: [h,w], or in colour [h,w,3] or [h,w,4]"
-    if isinstance(image, Image.Image) and image.mode in ('P','LA','PA','CMYK','YCbCr','HSV','LAB'): image = image.convert('RGB')
-    if isinstance(image, torch.Tensor): image = image.detach().cpu()
-    if isinstance(image, torch.Tensor) and image.is_floating_point(): image = image.float()
+    odd_modes = ('P','LA','PA','CMYK','YCbCr','HSV','LAB')
+    if isinstance(image, Image.Image) and image.mode in odd_modes:
+        image = image.convert('RGB')
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+        if image.is_floating_point(): image = image.float()
     a = np.asarray(image)
     if a.shape==(784,): a = a.reshape(28,28)
-    if a.ndim==3 and a.shape[0] in (1,3) and a.shape[-1] not in (3,4): a = np.moveaxis(a, 0, -1)
+    if a.ndim==3 and a.shape[0] in (1,3) and a.shape[-1] not in (3,4):
+        a = np.moveaxis(a, 0, -1)
     if a.ndim==3 and a.shape[-1]==1: a = a[...,0]
     _check_picture(a)
     return a.astype(np.uint8)*255 if a.dtype.kind=='b' else a
 
 def _check_picture(a):
     "Raise `ValueError` for an array that is no image"
-    if a.dtype.kind not in 'biuf': raise ValueError(f"expected an image of numbers, got {a.dtype}: open a file with PIL first")
+    if a.dtype.kind not in 'biuf':
+        raise ValueError(f"expected an image of numbers, got {a.dtype}: "
+            "open a file with PIL first")
     if not a.size or not (a.ndim==2 or a.ndim==3 and a.shape[-1] in (3,4)):
-        raise ValueError(f"expected one image, [h,w], [784], [3,h,w] or [h,w,3], got shape {list(a.shape)}: several images go to show_images")
-    if not np.isfinite(a).all(): raise ValueError("expected numbers, got pixels that are NaN or infinite")
+        raise ValueError("expected one image, [h,w], [784], [3,h,w] or [h,w,3], "
+            f"got shape {list(a.shape)}: several images go to show_images")
+    if not np.isfinite(a).all():
+        raise ValueError("expected numbers, got pixels that are NaN or infinite")
     top = 255 if a.dtype.kind in 'iu' else 1
     if a.ndim==3 and a.dtype.kind!='b' and not 0<=a.min()<=a.max()<=top:
-        raise ValueError(f"expected colours from 0 to {top} in {a.dtype}, got {a.min():g} to {a.max():g}")
+        raise ValueError(f"expected colours from 0 to {top} in {a.dtype}, "
+            f"got {a.min():g} to {a.max():g}")
 
 def _grey_range(pictures, vmin=None, vmax=None):
-    "Values drawn in white and in black: 0..255 for whole numbers, 0..1 for fractions, or else the least and the largest"
-    lo,hi = min(p.min() for p in pictures).item(),max(p.max() for p in pictures).item()
+    "White and black: 0..255 in whole numbers, 0..1 in fractions, or the extremes"
+    lo = min(p.min() for p in pictures).item()
+    hi = max(p.max() for p in pictures).item()
     top = 255 if all(p.dtype.kind in 'iu' for p in pictures) else 1
     if 0<=lo and hi<=top: lo,hi = 0,top
     return lo if vmin is None else vmin, hi if vmax is None else vmax
@@ -47,7 +57,8 @@ def _describe(fig, alt):
     def repr_html():
         buf = io.BytesIO()
         fig.savefig(buf, format='png', bbox_inches='tight')
-        return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(buf.getvalue()).decode()}">'
+        png = base64.b64encode(buf.getvalue()).decode()
+        return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
     fig._repr_html_ = repr_html
 
 def _plain_png():
@@ -122,7 +133,7 @@ def show_image(
     if alt is not None: _describe(ax.figure, alt)
     return ax
 
-# %% ../nbs/01_pixels.ipynb #0ae11090
+# %% ../nbs/01_pixels.ipynb #093f6da3
 def _grid(n, ncols, size, head):
     "`n` axes in rows of `ncols`, sized in inches, `head` for titles"
     import matplotlib.pyplot as plt
@@ -136,6 +147,7 @@ def _grid(n, ncols, size, head):
     places = [(i%ncols*dx, h-(i//ncols+1)*dy) for i in range(n)]
     return [fig.add_axes((x/w, y/h, size/w, size/h)) for x,y in places]
 
+# %% ../nbs/01_pixels.ipynb #1d64374e
 def show_images(
     images, # Several images, each as `show_image` takes it
     titles=None, # One for each image: a list, array or tensor
