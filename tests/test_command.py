@@ -18,7 +18,10 @@ def cache(monkeypatch, tmp_path_factory):
     return folder
 
 
-def start(*args, cwd): return subprocess.Popen([*CALL, *map(str, args)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*args, cwd):
+    "The command in a process of its own, which listens to Ctrl-C even where the tests themselves run in the background"
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*CALL, *map(str, args)], cwd=cwd, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), **pipes)
 
 
 def test_help_loads_nothing_large(tmp_path):
