@@ -13,6 +13,7 @@ Two questions, on the 12,396 3s and 7s in batches of 64:
 `--seeds 0` leaves the epochs out, `--steps 0` the steps. With `--json` the figures are also written to FILE.
 """
 import argparse, json, platform, time, warnings
+from functools import partial
 from statistics import mean, median
 
 import torch
@@ -98,11 +99,12 @@ def our_epoch(seed, device, **kwargs):
 
 def epochs(n, device):
     "Seconds and accuracies of whole epochs from `n` seeds"
-    res = {'fastai': [], 'train_resnet18': [], 'train_resnet18, float32': []}
+    runs = {'fastai': fastai_epoch, 'train_resnet18': our_epoch, 'train_resnet18, float32': partial(our_epoch, bf16=False)}
+    res = {k: [] for k in runs}
     for seed in range(n):
-        for k,o in zip(res, (fastai_epoch(seed, device), our_epoch(seed, device), our_epoch(seed, device, bf16=False))):
-            res[k].append(o)
-            print(f"seed {seed}: {k:24} {o[0]:6.1f} s, accuracy {o[1]:.4f}", flush=True)
+        for k,run in runs.items():
+            res[k].append(run(seed, device))
+            print(f"seed {seed}: {k:24} {res[k][-1][0]:6.1f} s, accuracy {res[k][-1][1]:.4f}", flush=True)
     return {k: dict(seconds=[round(s, 1) for s,_ in v], accuracy=[round(a, 4) for _,a in v]) for k,v in res.items()}
 
 def verdict(res):

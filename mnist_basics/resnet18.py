@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['layer_shapes', 'make_resnet18', 'one_cycle', 'make_adamw', 'set_one_cycle', 'train_batch', 'GreyConv', 'OnePixelConv',
-           'small_convs', 'full_convs', 'has_bf16', 'measure_norms', 'ImageClassifier', 'train_resnet18']
+           'small_convs', 'full_convs', 'has_bf16', 'ImageClassifier', 'train_resnet18']
 
 # %% ../nbs/06_resnet18.ipynb #eb325153
 import math
@@ -91,15 +91,15 @@ def set_one_cycle(
 
 # %% ../nbs/06_resnet18.ipynb #8dfd38de
 def train_batch(
-    model:nn.Module, # Maps `xb` to scores [n,classes]
+    model:nn.Sequential, # Body and head; maps `xb` to scores [n,classes]
     xb:Tensor, # Images, float [n,c,h,w]
     yb:Tensor, # Place of each image's class, int64 [n]
     opt, # Has `step` and `zero_grad`
-    bf16:bool=False, # Multiply in bfloat16?
+    bf16:bool=False, # Compute the body in bfloat16?
 )->Tensor: # Mean cross-entropy of the batch before the step, no gradient
     "One step of `opt` along the slope that a batch gives"
-    with torch.autocast(xb.device.type, torch.bfloat16, enabled=bf16): preds = model(xb)
-    loss = F.cross_entropy(preds.to(xb.dtype), yb)
+    with torch.autocast(xb.device.type, torch.bfloat16, enabled=bf16): acts = model[0](xb)
+    loss = F.cross_entropy(model[1](acts.to(xb.dtype)), yb)
     loss.backward()
     opt.step()
     opt.zero_grad()
@@ -194,24 +194,6 @@ def has_bf16(
     caps = torch.cpu.get_capabilities()
     return any(caps.get(o, False) for o in ('avx512_bf16','amx_bf16','bf16'))
 
-# %% ../nbs/06_resnet18.ipynb #a66d2861
-@torch.no_grad()
-def measure_norms(
-    model:nn.Module, # Whose batch norms are to be measured; changed in place
-    x:Tensor, # Images as `model` takes them, well mixed
-    bf16:bool=False, # Multiply in bfloat16?
-    batch_size:int=256, # Images at a time
-):
-    "Set the running means and variances of batch norms to the average over the batches of `x`"
-    norms = [o for o in model.eval().modules() if isinstance(o, (nn.BatchNorm1d,nn.BatchNorm2d))]
-    momenta = [o.momentum for o in norms]
-    for o in norms:
-        o.reset_running_stats()
-        o.train().momentum = None
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-        for xb in x.split(batch_size): model(xb)
-    for o,m in zip(norms, momenta): o.eval().momentum = m
-
 # %% ../nbs/06_resnet18.ipynb #fbdefbca
 class ImageClassifier:
     "A network of one score a class, as something that names digits"
@@ -286,8 +268,7 @@ def train_resnet18(
     lr:float=0.1, # Highest learning rate
     batch_size:int=64, # Images a step
     wd:float=0.01, # Weight decay
-    bf16:bool=None, # Multiply in bfloat16? If `None`, where the machine has instructions for it
-    n_norms:int=2048, # Images on which batch norms are measured after an epoch; 0 for none, as in fastai
+    bf16:bool=None, # Compute the body in bfloat16? If `None`, where the machine has instructions for it
     desc:str='resnet18', # What the progress bar says
 )->ImageClassifier: # The trained network with its history
     "Train a resnet18 as fastai does, with less work; `ValueError` for unfit data or a loss that explodes"
@@ -308,7 +289,6 @@ def train_resnet18(
         if not math.isfinite(loss):
             raise ValueError(f"the loss has become {loss}: train at a learning rate below {lr}")
         decay *= left
-        if n_norms: measure_norms(model, x[torch.randperm(len(x))[:n_norms].to(device)], bf16)
         res = ImageClassifier(full_convs(model, decay), classes)
         history.append((res.predict(valid_x)==valid_y).float().mean().item())
     res.history = history
