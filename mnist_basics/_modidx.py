@@ -252,7 +252,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'mnist_basics.resnet18.layer_shapes': ('resnet18.html#layer_shapes', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.make_adamw': ('resnet18.html#make_adamw', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.make_resnet18': ('resnet18.html#make_resnet18', 'mnist_basics/resnet18.py'),
-                                       'mnist_basics.resnet18.measure_norms': ('resnet18.html#measure_norms', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.one_cycle': ('resnet18.html#one_cycle', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.set_one_cycle': ('resnet18.html#set_one_cycle', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.small_convs': ('resnet18.html#small_convs', 'mnist_basics/resnet18.py'),
