@@ -17,7 +17,7 @@ setup(
     packages=['mnist_basics', 'mnist_basics.notebooks'],
     package_dir={'mnist_basics.notebooks': 'nbs'},
     package_data={
-        'mnist_basics': ['idx/*'],
+        'mnist_basics': ['idx/*', 'web/*'],
         'mnist_basics.notebooks': ['*.ipynb']},
     include_package_data=False,
 )
