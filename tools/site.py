@@ -11,7 +11,7 @@ try:
     from fastcore.nbio import mk_cell, read_nb, write_nb
     from latex2mathml.converter import convert
     from nbdev.config import get_config
-    from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
+    from nbdev.quarto import refresh_quarto_yml
     from nbdev.serve import proc_nbs
     from smalldocs.config import load
     from smalldocs.layout import inline_md
@@ -29,6 +29,23 @@ FOLDED = re.compile(r'<div (class="callout-header[^>]*data-bs-toggle[^>]*>)(.*?)
 REMOTE_IMPORT = re.compile(r'@import\s*(?:url\()?\s*["\']?(?:https?:)?//[^"\')]*["\']?\)?[^;]*;')
 CSS_URL = re.compile(r'url\(\s*["\']?([^"\')]+)|@import\s+["\']([^"\']+)')
 EXPECTED = re.compile('broken link|output-file|format-links|html-math-method')  # warnings for what we check or do ourselves
+SHADED = re.compile(r'(background-color: (#[0-9a-f]{6});\s*color: )#[0-9a-f]{6}')  # a cell that pandas has coloured by its value
+SECTION = re.compile(r'<a [^>]*data-bs-target="#(quarto-sidebar-section-\d+)"[^>]*><span class="menu-text">(.*?)</span></a>'
+    r'<a class="sidebar-item-toggle.*?</a></div><ul ([^>]*)class="collapse ')
+FINISH = [(re.compile(a, re.S), b) for a,b in [  # what smalldocs' pages lack for readers who use keyboard or ears
+    ('(<body[^>]*>)', r'\1<a class="skip-link" href="#quarto-document-content">Skip to the text</a>'),
+    ('<main ', '<main tabindex="-1" '),
+    ('<nav (id="quarto-sidebar")', r'<nav aria-label="Pages" \1'),
+    ('<nav class="quarto-secondary-nav">(.*?</nav>.*?)</nav>', r'<div class="quarto-secondary-nav">\1</div>'),
+    ('<nav (id="TOC")', r'<nav aria-labelledby="toc-title" \1'),
+    ('<h2 id="toc-title">(.*?)</h2>', r'<p id="toc-title">\1</p>'),
+    ('<nav class="page-navigation', '<nav aria-label="Previous and next page" class="page-navigation'),
+    ('(aria-controls="quarto-sidebar") aria-label="[^"]*"', r'\1 aria-expanded="false" aria-label="Pages and search"'),
+    ('<a class="(quarto-color-scheme-toggle[^"]*)" href="" title="[^"]*" onclick="[^"]*">(.*?)</a>',
+        r'<button type="button" class="\1" title="Light or dark" aria-label="Light or dark" onclick="smalldocsToggleScheme()">\2</button>'),
+    (SECTION.pattern, r'<span class="sidebar-heading" id="\1-title">\2</span></div><ul aria-labelledby="\1-title" \3class="'),
+    (r'<th>(?:\s|&nbsp;)*</th>', '<td></td>'),
+    (r'<th class="blank[^>]*>&nbsp;</th>', '<td></td>')]]
 
 # ---- building
 
@@ -49,14 +66,24 @@ def part_exports(path):
         nb.cells[i:i+1] = [o for part in one_by_one(c.source) for o in (mk_cell('<!-- -->', 'markdown'), mk_cell(part))]
     write_nb(nb, path)
 
+def captioned_pictures(path):
+    "Let a figure that describes itself in HTML keep its caption: smalldocs captions pictures, and takes their words from `fig-alt`"
+    nb = read_nb(path)
+    for c in nb.cells:
+        if c.cell_type!='code' or '#| fig-alt:' not in c.source: continue
+        for o in c.outputs:
+            if 'image/png' in o.get('data', {}): o['data'].pop('text/html', None)
+    write_nb(nb, path)
+
 def process(work):
     "Let nbdev process a copy of the notebooks in `work`, the current folder, and return the folder of the results"
     for f in ('pyproject.toml', '_quarto.yml'): shutil.copy(ROOT/f, work)
     shutil.copytree(ROOT/'nbs', work/'nbs', ignore=shutil.ignore_patterns('.*', 'nbdev.yml', 'sidebar.yml'))
-    for nb in (work/'nbs').glob('*.ipynb'): part_exports(nb)
+    for nb in (work/'nbs').glob('*.ipynb'):
+        part_exports(nb)
+        captioned_pictures(nb)
     os.environ['PYTHONWARNINGS'] = 'ignore:Found cells containing imports'  # fine while such a cell needs no other
     refresh_quarto_yml()
-    nbdev_sidebar.__wrapped__()
     try: return proc_nbs(force=True)
     except Exception as e: sys.exit(f"nbdev could not process a notebook (is there an import in a cell with other code?)\n{e}")
 
@@ -72,10 +99,32 @@ def fold_button(match):
     inner = re.sub('(</?)div', r'\1span', match[2])
     return f'<button type="button" {match[1]}{inner}</button>{match[3]}'
 
+def luminance(colour):
+    "How light a colour such as `#1a5ea8` is, 0..1, as WCAG reckons"
+    parts = [int(colour[i:i+2], 16)/255 for i in (1,3,5)]
+    return sum(w*(p/12.92 if p<=.04045 else ((p+.055)/1.055)**2.4) for w,p in zip((.2126,.7152,.0722), parts))
+
+def readable(match):
+    "Black or white on the colour that pandas gave to a cell: whichever can be read better"
+    light = luminance(match[2])
+    return match[1] + ('#000000' if (light+.05)/.05 > 1.05/(light+.05) else '#ffffff')
+
 def notebook_links(cfg, src):
-    "Links to notebook `src` where it can be run, for below the table of contents"
-    return [dict(text='Open in Colab', icon='play-circle',
-        href=f'https://colab.research.google.com/github/{cfg.user}/{cfg.repo}/blob/{cfg.branch}/{cfg.nbs_path.name}/{src}')]
+    "Where the notebook `src` can be run, and had: what to call each place, its address, and its icon"
+    path = f'github.com/{cfg.user}/{cfg.repo}/blob/{cfg.branch}/{cfg.nbs_path.name}/{src}'
+    places = [('Open in Colab', f'https://colab.research.google.com/{path.replace("github.com", "github", 1)}', 'play-circle'),
+              ('Open in Kaggle', f'https://kaggle.com/kernels/welcome?src=https://{path}', 'play-circle')]
+    return (places if cfg.git_url else []) + [('Download the notebook', f'notebooks/{src}', 'download')]
+
+def links_html(links):
+    "A list of links as it stands below the title of a page"
+    items = [f'<li><a href="{html.escape(url)}"{" download" if icon=="download" else ""}><i class="bi bi-{icon}" aria-hidden="true"></i> {text}</a></li>' for text,url,icon in links]
+    return f'<ul class="notebook-links">{"".join(items)}</ul>'
+
+def finished(page):
+    "The HTML of a whole page with all that smalldocs leaves out"
+    for pattern,new in FINISH: page = pattern.sub(new, page)
+    return SHADED.sub(readable, page)
 
 class Pages(Site):
     "The site as smalldocs makes it, with nbdev's page names, maths as MathML, and links to the repository only when there is one"
@@ -83,13 +132,13 @@ class Pages(Site):
         super().__init__(load(folder), quiet=True)
         self.cfg = cfg
         if not cfg.doc_url: self.project.website.pop('site-url', None)
+        if not cfg.git_url: self.project.website.pop('repo-url', None)
 
     def read(self, src):
         page = super().read(src)
         page.out = page.out.with_name(page.front.get('output-file', page.out.name))
         page.body = DUNDER.sub(lambda m: m[0].replace('_', r'\_'), page.body)
-        if self.cfg.git_url: page.meta['code-links'] = notebook_links(self.cfg, src)
-        else: page.body = SOURCE_LINK.sub('', page.body)
+        if not self.cfg.git_url: page.body = SOURCE_LINK.sub('', page.body)
         if self.cfg.doc_url: page.body = page.body.replace(f'({self.cfg.doc_url.rstrip("/")}/', '(/')
         return page
 
@@ -105,12 +154,30 @@ class Pages(Site):
         page.html = FOLDED.sub(fold_button, page.html)
         page.env['math'] = False  # no KaTeX
 
+    def finish(self):
+        "Complete the pages that are written, and lay their notebooks beside them"
+        for page in self.pages.values():
+            path,links = self.out/page.out, ''
+            if (ROOT/'nbs'/page.src).suffix=='.ipynb':
+                links = links_html(notebook_links(self.cfg, page.src.name))
+                (self.out/'notebooks').mkdir(exist_ok=True)
+                shutil.copy(ROOT/'nbs'/page.src, self.out/'notebooks')
+            text = finished(path.read_text(encoding='utf-8'))
+            path.write_text(text.replace('<div class="quarto-title-meta"></div>', links, 1), encoding='utf-8')
+        for f in self.out.rglob('*.css'): f.write_text(REMOTE_IMPORT.sub('', f.read_text(encoding='utf-8')), encoding='utf-8')
+
+def add_drawing(docs):
+    "Lay the page on which one draws, with the networks that judge it, into the folder `draw` of `docs`"
+    from mnist_basics.draw import export_web
+    export_web(docs/'draw')
+
 def build(docs=DOCS):
     "Build the site into the folder `docs`; what is wrong with it"
     with tempfile.TemporaryDirectory() as tmp, chdir(tmp):
         site = Pages(process(Path(tmp)), get_config())
         site.build()
-        for f in site.out.rglob('*.css'): f.write_text(REMOTE_IMPORT.sub('', f.read_text(encoding='utf-8')), encoding='utf-8')
+        site.finish()
+        if (ROOT/'mnist_basics'/'draw.py').exists(): add_drawing(site.out)
         if docs.exists(): shutil.rmtree(docs)
         shutil.move(site.out, docs)
     print(f"{len(site.pages)} pages in {docs}")
