@@ -4,7 +4,6 @@
 // ---- From a canvas to an image as MNIST has them: `to_mnist` of data.py, step by step
 
 const f32 = Math.fround; // Python computes the first steps in 32 bits, so we round to them as well
-const [RED, GREEN, BLUE] = [0.299, 0.587, 0.114].map(f32);
 const sum = a => a.reduce((s, v) => s + v, 0);
 const largest = a => a.reduce((m, v) => Math.max(m, v), -Infinity);
 
@@ -13,28 +12,39 @@ function median(values) {
   return n % 2 ? a[(n - 1) / 2] : f32((a[n / 2 - 1] + a[n / 2]) / 2);
 }
 
-// Brightness of each pixel, 0 for black to 1 for white; what is transparent lies on white paper
+// What each of 256 levels of red, green, blue and alpha counts for
+const [RED, GREEN, BLUE, ALPHA] = [0.299, 0.587, 0.114, 1].map(share => Float32Array.from({length: 256}, (_, v) => f32(share) * f32(v / 255)));
+
+// Brightness of each pixel, 0 for black to 1 for white; what is transparent lies on white paper if that shows it
 function readImage(rgba) {
   const n = rgba.length / 4, onWhite = new Float32Array(n), onBlack = new Float32Array(n);
-  const part = (i, share) => f32(share * f32(rgba[i] / 255));
-  for (let i = 0; i < n; i++) {
-    const gray = f32(f32(part(4 * i, RED) + part(4 * i + 1, GREEN)) + part(4 * i + 2, BLUE)), alpha = part(4 * i + 3, 1);
-    onBlack[i] = gray * alpha;
+  let low = 1, high = 0;
+  for (let i = 0, j = 0; i < n; i++, j += 4) {
+    const alpha = ALPHA[rgba[j + 3]];
+    onBlack[i] = f32(f32(RED[rgba[j]] + GREEN[rgba[j + 1]]) + BLUE[rgba[j + 2]]) * alpha;
     onWhite[i] = onBlack[i] + f32(1 - alpha);
+    low = Math.min(low, onWhite[i]);
+    high = Math.max(high, onWhite[i]);
   }
-  return largest(onWhite) - onWhite.reduce((m, v) => Math.min(m, v), Infinity) >= 0.1 ? onWhite : onBlack;
+  return high - low >= 0.1 ? onWhite : onBlack;
 }
 
 // How far each pixel differs from the paper; null where nothing stands out
 function findInk(gray, height, width) {
   const edge = [...gray.subarray(0, width), ...gray.subarray((height - 1) * width)];
   for (const x of [0, width - 1]) for (let y = 0; y < height; y++) edge.push(gray[y * width + x]);
-  const paper = median(edge), noise = median(edge.map(v => Math.abs(f32(v - paper))));
-  let ink = gray.map(v => v - paper);
-  if (sum(ink.map(v => f32(v * v) * v)) < 0) ink = ink.map(v => -v);
-  const peak = largest(ink), floor = Math.min(f32(6 * noise), f32(peak / 2));
+  const paper = median(edge), noise = median(edge.map(v => Math.abs(f32(v - paper)))), ink = new Float32Array(gray.length);
+  let cubes = 0, peak = 0;
+  for (let i = 0; i < ink.length; i++) {
+    const v = ink[i] = gray[i] - paper;
+    cubes += v * v * v;
+  }
+  const sign = cubes < 0 ? -1 : 1; // dark on light, or light on dark
+  for (let i = 0; i < ink.length; i++) peak = Math.max(peak, ink[i] *= sign);
   if (peak < Math.max(f32(0.1), f32(5 * noise))) return null;
-  return ink.map(v => v <= floor ? 0 : v);
+  const floor = Math.min(f32(6 * noise), f32(peak / 2));
+  for (let i = 0; i < ink.length; i++) if (ink[i] <= floor) ink[i] = 0;
+  return ink;
 }
 
 function span(weights, trim) {
@@ -53,9 +63,7 @@ function cropInk(ink, height, width, trim = 0.002, faint = 0.15) {
     if (v >= least) { rows[y] += v; cols[x] += v; }
   }
   const [top, bottom] = span(rows, trim), [left, right] = span(cols, trim);
-  const box = [];
-  for (let y = top; y < bottom; y++) box.push(Float64Array.from(ink.subarray(y * width + left, y * width + right)));
-  return box;
+  return Array.from({length: bottom - top}, (_, i) => ink.subarray((top + i) * width + left, (top + i) * width + right));
 }
 
 // Rows of numbers resized to `n` rows by averaging areas
@@ -65,7 +73,7 @@ function resizeRows(rows, n) {
     const res = new Float64Array(rows[0].length), from = i * rows.length / n, to = (i + 1) * rows.length / n;
     for (let j = Math.floor(from); j < Math.min(Math.ceil(to), rows.length); j++) {
       const overlap = (Math.min(to, j + 1) - Math.max(from, j)) / scale;
-      if (overlap > 0) rows[j].forEach((v, k) => { res[k] += overlap * v; });
+      for (let k = 0; k < res.length; k++) res[k] += overlap * rows[j][k];
     }
     return res;
   });

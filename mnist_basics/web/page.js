@@ -12,9 +12,14 @@ function site() {
   try { return parent !== self && parent.document.documentElement; } catch (e) { return null; }
 }
 
+function chosen() { // what the reader chose on the site, if anything
+  try { return localStorage.getItem("smalldocs-scheme"); } catch (e) { return null; }
+}
+
 function setTheme() {
-  const switched = site() && site().querySelector(":scope link.quarto-color-scheme, :scope .quarto-color-scheme-toggle");
-  const dark = switched ? site().classList.contains("quarto-dark") : matchMedia("(prefers-color-scheme: dark)").matches;
+  const system = matchMedia("(prefers-color-scheme: dark)").matches, choice = chosen();
+  const framed = site() && site().querySelector("link.quarto-color-scheme");
+  const dark = framed ? site().classList.contains("quarto-dark") : choice ? choice === "alternate" : system;
   document.documentElement.classList.toggle("dark", dark);
 }
 
@@ -62,8 +67,8 @@ function redraw() {
 
 let waiting = 0, pen = null;
 
-function soon() {
-  if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; update(); });
+function soon({timeStamp}) {
+  if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; update(timeStamp); });
 }
 
 function point(event) {
@@ -78,16 +83,16 @@ function watchPen(canvas) {
     canvas.setPointerCapture(event.pointerId);
     pen = event.pointerId;
     state.strokes.push([point(event)]);
-    soon();
+    soon(event);
   });
   canvas.addEventListener("pointermove", event => {
     if (event.pointerId !== pen) return;
     const all = event.getCoalescedEvents?.() ?? [];
     state.strokes.at(-1).push(...(all.length ? all : [event]).map(point));
-    soon();
+    soon(event);
   });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, event => {
-    if (event.pointerId === pen) { pen = null; soon(); }
+    if (event.pointerId === pen) { pen = null; soon(event); }
   });
 }
 
@@ -99,6 +104,7 @@ function setStrokes(strokes) {
 
 // ---- What is shown
 
+const signed = v => `${v < 0 ? "−" : "+"} ${Math.abs(v).toFixed(1)}`;
 const percent = p => `${(100 * p).toFixed(1)}%`;
 const digits = Array.from({length: 10}, (_, d) => d);
 
@@ -153,8 +159,12 @@ function showIdeals({tensors}) {
     row.firstChild.setAttribute("role", "img");
     row.firstChild.setAttribute("aria-label", `The average ${d}`);
   });
-  $("mlp-about").textContent = $("mlp-about").textContent.replace("Thirty", state.models.nets.mlp[1].weight.shape[0]);
-  for (let i = 0; i < state.models.nets.mlp[1].weight.shape[0]; i++) element("i", $("units"), "rest");
+}
+
+function makeUnits({nets}) {
+  const n = nets.mlp.at(-1).weight.shape[1];
+  $("mlp-about").textContent = n;
+  for (let i = 0; i < n; i++) element("i", $("units"), "rest");
 }
 
 function showTen(answer) {
@@ -181,7 +191,7 @@ function showIdeal(answer) {
     row.classList.toggle("first", answer !== null && d === answer.ideal.nearest);
     row.lastChild.textContent = answer ? `${d}: ${answer.ideal.distances[d].toFixed(4)}` : `${d}: –`;
   });
-  $("ideal-says").textContent = answer ? `Nearest of ten: ${answer.ideal.nearest}. Of 3 and 7 alone: ${answer.ideal.pair}.` : "How far is the drawing from the average digit?";
+  $("ideal-says").textContent = answer ? `Nearest of ten: ${answer.ideal.nearest}. Of 3 and 7 alone: ${answer.ideal.pair}.` : "Which average digit is nearest?";
 }
 
 function showPair(name, answer) {
@@ -201,6 +211,8 @@ function showLinear(answer, seen) {
     $(text).textContent = answer ? total(sign).toFixed(1) : "–";
     $(id).setAttribute("aria-label", answer ? `The ink that speaks for ${digit}: ${total(sign).toFixed(1)} in all` : "Nothing drawn yet");
   }
+  const {bias, score} = answer?.linear ?? {};
+  $("linear-sum").textContent = answer ? `${total(1).toFixed(1)} − ${total(-1).toFixed(1)} ${signed(bias)} of bias = ${score.toFixed(1).replace("-", "−")}, the score.` : "";
 }
 
 function showUnits(answer) {
@@ -229,17 +241,24 @@ function show(answer, seen) {
   later = setTimeout(() => { $("answer").textContent = words(answer); }, answer && pen !== null ? 250 : 0);
 }
 
-// Draw, look, judge, show
-function update() {
-  const start = performance.now();
+// Draw, look, judge, show; `since` is when the pen moved
+function update(since = performance.now()) {
   redraw();
   state.seen = state.strokes.length ? prepare(sheet.getImageData(0, 0, PAPER, PAPER).data, PAPER, PAPER) : null;
   state.answer = state.seen && state.models && judge(state.models, state.seen);
   show(state.answer, state.seen);
-  state.milliseconds.push(performance.now() - start);
+  state.milliseconds.push(performance.now() - since);
 }
 
 // ---- Start
+
+// Browsers compile what runs often: so the first stroke of a reader is not the first of the page
+function warmUp(drawings) {
+  for (const strokes of drawings.slice(0, 5)) {
+    drawStrokes(sheet, PAPER, strokes);
+    judge(state.models, prepare(sheet.getImageData(0, 0, PAPER, PAPER).data, PAPER, PAPER));
+  }
+}
 
 async function start() {
   watchTheme();
@@ -255,6 +274,8 @@ async function start() {
     state.models = models;
     makeSamples(samples);
     showIdeals(models);
+    makeUnits(models);
+    warmUp(Object.values(samples));
     update();
     state.milliseconds.length = 0;
     document.documentElement.dataset.ready = "yes";
