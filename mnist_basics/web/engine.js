@@ -171,20 +171,20 @@ function judge(models, image) {
   const {nets, tensors} = models, far = distances(Float64Array.from(image), tensors["ideal.means"].data);
   const line = nets.linear.at(-1), score = run(nets.linear, image).at(-1).data[0];
   const acts = run(nets.mlp, image), last = nets.mlp.at(-1), hidden = acts.at(-2).data;
-  const probabilities = softmax(run(nets.ten, image).at(-1).data);
+  const probabilities = softmax(run(nets.ten, image).at(-1).data), digit = probabilities.indexOf(largest(probabilities));
   return {
     ideal: {distances: far, nearest: far.indexOf(Math.min(...far)), pair: far[3] <= far[7] ? 3 : 7},
     linear: {score, probability: sigmoid(score), bias: line.bias.data[0], parts: Float64Array.from(image, (v, i) => v * line.weight.data[i])},
     mlp: {score: acts.at(-1).data[0], probability: sigmoid(acts.at(-1).data[0]), bias: last.bias.data[0], hidden,
       parts: hidden.map((v, i) => v * last.weight.data[i])},
-    ten: {probabilities, digit: probabilities.indexOf(largest(probabilities)), ...surety(models, far, probabilities)},
+    ten: {probabilities, digit, ...surety(models.unsure, probabilities[digit], far[digit])},
   };
 }
 
-// Whether the ten-digit network may be believed: it must be sure, and the image must look like some digit
-function surety({unsure}, far, probabilities) {
-  const sure = largest(probabilities) >= unsure.probability, digitlike = Math.min(...far) <= unsure.distance;
-  return {sure: sure && digitlike, digitlike};
+// Whether to believe an answer: it must be probable, and the image must be about as near to the average digit as others are
+function surety(limits, probability, distance) {
+  const digitlike = distance <= limits.distance;
+  return {sure: digitlike && probability >= limits.probability, digitlike};
 }
 
 // ---- Reading the weights: the manifest says where each tensor lies in the file

@@ -49,7 +49,7 @@ function drawStrokes(context, side, strokes) {
     context.beginPath();
     context.moveTo(...at[0]);
     for (let i = 1; i < at.length - 1; i++) context.quadraticCurveTo(...at[i], (at[i][0] + at[i + 1][0]) / 2, (at[i][1] + at[i + 1][1]) / 2);
-    context.lineTo(...at.at(-1));
+    context.lineTo(at.at(-1)[0] + (at.length > 1 ? 0 : 0.01), at.at(-1)[1]); // a line of no length would leave no dot
     context.stroke();
   }
 }

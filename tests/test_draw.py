@@ -1,0 +1,352 @@
+"The drawing page: its files, its weights, and what it answers in a real browser, held against Python."
+import base64, io, json, re, shutil, subprocess, sys, threading, urllib.request
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from strokes import HANDS, drawings, varied
+from mnist_basics.data import to_mnist
+from mnist_basics.draw import (build_net, draw_strokes, export_web, judge, make_weights, net_layers, read_weights, sample_strokes,
+    serve_draw, smooth_stroke, unpack_tensors, web_folder)
+
+SAMPLES = sample_strokes()
+FILES = {'index.html', 'page.css', 'page.js', 'engine.js', 'samples.json', 'weights.json', 'weights.bin'}
+
+
+@pytest.fixture(scope='module')
+def models(): return read_weights()
+
+
+# ---- the files
+
+def test_the_page_is_exported_whole_and_small(tmp_path):
+    page = export_web(tmp_path/'a'/'draw')
+    assert page == tmp_path/'a'/'draw'/'index.html'
+    assert {o.name for o in page.parent.iterdir()} == FILES
+    assert sum(o.stat().st_size for o in page.parent.iterdir()) < 1_000_000
+    assert export_web(tmp_path/'a'/'draw') == page, 'a second time over the first'
+
+
+def test_the_page_names_no_other_host():
+    for o in web_folder().iterdir():
+        if o.suffix != '.bin': assert not re.search(r'(https?:)?//[a-z]+\.|@import|eval\(', o.read_text(encoding='utf8')), o.name
+
+
+def test_export_refuses_a_file(tmp_path):
+    (tmp_path/'draw').write_text('mine')
+    with pytest.raises(OSError): export_web(tmp_path/'draw')
+    assert (tmp_path/'draw').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('change', [lambda b: b[:-4], lambda b: b[:100]+bytes([b[100]^1])+b[101:], lambda b: b''])
+def test_damaged_weights_are_refused(tmp_path, change):
+    export_web(tmp_path)
+    file = tmp_path/'weights.bin'
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(ValueError, match='damaged'): read_weights(tmp_path)
+
+
+def test_the_manifest_tells_all(models):
+    m = models.manifest
+    assert m['bytes'] == (web_folder()/m['file']).stat().st_size
+    assert sum(4*int(np.prod(o['shape'])) for o in m['tensors'].values()) == m['bytes']
+    named = {o[k] for net in m['nets'].values() for o in net for k in ('weight', 'bias') if k in o}
+    assert named | {'ideal.means'} == m['tensors'].keys()
+    assert sum(p.numel() for p in models.nets['ten'].parameters()) <= 20_000
+
+
+def test_weights_that_end_early():
+    with pytest.raises(ValueError, match='byte 4'): unpack_tensors(bytes(4), {'a': dict(dtype='float32', shape=[2], offset=0)})
+
+
+def test_trained_again_it_is_as_good(tmp_path, models):
+    fresh, kept = make_weights(tmp_path)['accuracy'], models.manifest['accuracy']
+    assert fresh.keys() == kept.keys()
+    assert kept['ten'] > .985 and kept['mlp'] > .98 and kept['linear'] > .965 and kept['ideal_3_7'] > .95 and kept['ideal'] > .66
+    for k in kept: assert abs(fresh[k]-kept[k]) < .004, f'{k}: {fresh[k]} trained again, {kept[k]} in the package'
+
+
+# ---- layers
+
+def every_layer():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 5, 2, 2, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)), nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.ReLU(),
+        nn.AvgPool2d(3, 2), nn.Conv2d(8, 6, 1), nn.Dropout(.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))
+    for _ in range(3): net(torch.randn(16, 1, 28, 28))  # so that the batch norms have something to fold
+    return net.eval()
+
+
+def test_a_net_survives_the_way_to_the_page_and_back():
+    net, x = every_layer(), torch.rand(8, 1, 28, 28)
+    rows, tensors = net_layers('all', net)
+    assert [o['kind'] for o in rows].count('conv') == 4
+    with torch.no_grad(): torch.testing.assert_close(build_net(rows, tensors)(x), net(x), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('layer', [nn.Sigmoid(), nn.Conv2d(1, 1, 3, dilation=2), nn.MaxPool2d(3, padding=1), nn.BatchNorm2d(1),
+    nn.Conv2d(1, 1, (3, 5)), nn.Conv2d(1, 1, 3, padding='same'), nn.Conv2d(1, 1, 3, padding=1, padding_mode='reflect'), nn.MaxPool2d(2, ceil_mode=True), nn.GELU()])
+def test_a_layer_that_the_page_lacks(layer):
+    with pytest.raises(ValueError, match='the page has no layer'): net_layers('x', nn.Sequential(layer))
+
+
+# ---- drawings in Python
+
+def test_own_drawings_are_recognised(models):
+    for name, strokes in SAMPLES.items():
+        seen = judge(models, to_mnist(draw_strokes(strokes)))
+        if name.isdigit(): assert seen['sure'] and seen['digit'] == int(name), (name, seen)
+        else: assert not seen['sure'], seen
+
+
+def test_the_other_hand_is_recognised(models):
+    for d, strokes in HANDS.items():
+        seen = judge(models, to_mnist(draw_strokes(strokes)))
+        assert seen['digit'] == d, (d, seen)
+
+
+def test_smooth_strokes_keep_their_ends():
+    assert smooth_stroke([[0, 0]]) == [[0, 0]]
+    curve = np.array(smooth_stroke([[0, 0], [.5, 1], [1, 0]]))
+    assert curve[0].tolist() == [0, 0] and curve[-1].tolist() == [1, 0] and .4 < curve[:, 1].max() <= 1
+
+
+# ---- the server and the command
+
+def test_the_page_is_served():
+    server = serve_draw(0, show=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f'http://127.0.0.1:{server.server_port}/'
+        for name in FILES:
+            with urllib.request.urlopen(url+name) as o: assert o.read() == (web_folder()/name).read_bytes()
+        with pytest.raises(OSError): serve_draw(server.server_port, show=False)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# ---- the browser
+
+def find_browser():
+    "A Chromium on this machine, or None"
+    return next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
+
+
+@pytest.fixture(scope='module')
+def browser():
+    api = pytest.importorskip('playwright.sync_api', reason="no playwright: pip install -e '.[dev]'")
+    with api.sync_playwright() as p:
+        path = find_browser()
+        if not path and not Path(p.chromium.executable_path).exists(): pytest.skip('no Chromium on this machine: playwright install chromium')
+        res = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
+        yield res
+        res.close()
+
+
+@pytest.fixture(scope='module')
+def address(tmp_path_factory):
+    "The exported page, served from a folder within a folder"
+    root = tmp_path_factory.mktemp('site')
+    export_web(root/'some'/'where'/'draw')
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=root))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}/some/where/draw/'
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    "Opens the page, in a window of some kind; in the end nothing may have failed, and nothing come from elsewhere"
+    contexts, wrong = [], []
+    def opened(**kw):
+        contexts.append(browser.new_context(**{**dict(viewport=dict(width=1180, height=900)), **kw}))
+        page = contexts[-1].new_page()
+        page.on('console', lambda m: m.type in ('error', 'warning') and wrong.append(m.text))
+        page.on('pageerror', lambda e: wrong.append(str(e)))
+        page.on('requestfailed', lambda r: wrong.append(r.url))
+        page.on('request', lambda r: r.url.startswith((address, 'data:')) or wrong.append(r.url))
+        page.goto(address)
+        page.wait_for_selector('html[data-ready=yes]')
+        return page
+    yield opened
+    for o in contexts: o.close()
+    assert not wrong
+
+
+def places(page, strokes):
+    "Smooth `strokes` in the pixels of the window"
+    page.locator('#ink').scroll_into_view_if_needed()
+    box = page.locator('#ink').bounding_box()
+    return [[(box['x']+x*box['width'], box['y']+y*box['height']) for x, y in smooth_stroke(o, 4)] for o in strokes]
+
+
+def draw_with_mouse(page, strokes):
+    for stroke in places(page, strokes):
+        page.mouse.move(*stroke[0])
+        page.mouse.down()
+        for x, y in stroke[1:]: page.mouse.move(x, y)
+        page.mouse.up()
+    settle(page)
+
+
+def settle(page): page.evaluate('new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 20))')
+
+
+@pytest.fixture
+def page(open_page): return open_page()
+
+
+def test_two_hundred_drawings_look_the_same_to_browser_and_python(page, models):
+    page.evaluate('''() => { window.ask = strokes => {
+        setStrokes(strokes);
+        const {ideal, linear, mlp, ten} = state.answer;
+        return {png: sheet.canvas.toDataURL(), seen: [...state.seen], distances: ideal.distances, linear: linear.probability, mlp: mlp.probability,
+            ten: [...ten.probabilities], digit: ten.digit, sure: ten.sure};
+    }; }''')
+    worst = dict(seen=0., distances=0., linear=0., mlp=0., ten=0.)
+    for _, strokes in drawings(SAMPLES, 200):
+        theirs = page.evaluate('strokes => ask(strokes)', strokes)
+        image = to_mnist(Image.open(io.BytesIO(base64.b64decode(theirs['png'].split(',')[1]))))
+        ours = judge(models, image) | {'seen': image.flatten().tolist()}
+        for k in worst: worst[k] = max(worst[k], np.abs(np.array(theirs[k])-np.array(ours[k])).max())
+        if theirs['sure'] != ours['sure']: assert min(abs(max(ours['ten'])-models.unsure['probability']), abs(ours['distances'][ours['digit']]-models.unsure['distance'])) < 1e-4
+    print('largest differences', worst)
+    assert worst['seen'] < 1e-3
+    assert max(worst[k] for k in ('distances', 'linear', 'mlp', 'ten')) < 1e-4
+
+
+@pytest.mark.parametrize('digit', range(10))
+def test_a_digit_drawn_with_the_mouse(page, digit):
+    draw_with_mouse(page, SAMPLES[str(digit)])
+    assert page.inner_text('#digit') == str(digit)
+    assert page.inner_text('#answer').startswith(f'It is a {digit}.')
+
+
+@pytest.mark.parametrize('kind', ['touch', 'pen'])
+def test_a_seven_drawn_with_finger_and_pen(open_page, kind):
+    page = open_page(viewport=dict(width=390, height=844), has_touch=True)
+    cdp = page.context.new_cdp_session(page)
+    page.evaluate('() => { window.kinds = new Set(); document.getElementById("ink").addEventListener("pointermove", e => kinds.add(e.pointerType)); }')
+    for stroke in places(page, HANDS[7]):
+        if kind == 'touch':
+            for i, (x, y) in enumerate(stroke): cdp.send('Input.dispatchTouchEvent', dict(type='touchMove' if i else 'touchStart', touchPoints=[dict(x=x, y=y)]))
+            cdp.send('Input.dispatchTouchEvent', dict(type='touchEnd', touchPoints=[]))
+        else:
+            def send(type, at, buttons): cdp.send('Input.dispatchMouseEvent', dict(type=type, x=at[0], y=at[1], button='left', buttons=buttons, pointerType='pen'))
+            send('mousePressed', stroke[0], 1)
+            for at in stroke[1:]: send('mouseMoved', at, 1)
+            send('mouseReleased', stroke[-1], 0)
+    settle(page)
+    assert page.evaluate('[...kinds]') == [kind]
+    assert page.evaluate('state.strokes.length') == 2 and page.inner_text('#digit') == '7'
+    assert page.evaluate('scrollY') == 0 or kind == 'pen', 'a finger on the sheet draws, and does not scroll'
+
+
+def test_every_stage_answers(page, models):
+    draw_with_mouse(page, SAMPLES['3'])
+    assert page.inner_text('#ideal-says') == 'Nearest of ten: 3. Of 3 and 7 alone: 3.'
+    assert re.match(r'3, with probability \d+\.\d%', page.inner_text('#linear-says'))
+    assert re.match(r'3, with probability \d+\.\d%\. \d+ of 30 units fire\.', page.inner_text('#mlp-says'))
+    assert page.locator('#ten li').count() == page.locator('#ideal li').count() == 10
+    up, down, bias, score = page.evaluate('[1, -1].map(s => sum(state.answer.linear.parts.map(v => Math.max(0, s * v)))).concat(state.answer.linear.bias, state.answer.linear.score)')
+    assert abs(up-down+bias-score) < 1e-4, 'weight times pixel, added up, is the score'
+    assert page.evaluate('Math.abs(sum(state.answer.mlp.parts) + state.answer.mlp.bias - state.answer.mlp.score)') < 1e-4
+    shown = page.evaluate('[...document.getElementById("seen").getContext("2d").getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 == 0)')
+    seen = page.evaluate('[...state.seen]')
+    assert np.abs((255-np.array(shown))/255-np.array(seen)).max() < .01, 'the picture shows what the networks get'
+
+
+def test_blank_paper_gets_no_answer(page):
+    blank = page.inner_text('main')
+    assert page.inner_text('#answer') == 'Nothing drawn yet.' and page.is_disabled('#clear') and page.is_visible('#hint')
+    draw_with_mouse(page, SAMPLES['3'])
+    assert page.inner_text('main') != blank
+    page.click('#clear')
+    settle(page)
+    assert page.inner_text('main') == blank
+    assert page.evaluate('state.answer') is None and page.is_disabled('#undo')
+
+
+def test_undo_takes_back_one_stroke(page):
+    draw_with_mouse(page, SAMPLES['4'])
+    whole = page.evaluate('sheet.canvas.toDataURL()')
+    draw_with_mouse(page, [[[.1, .1], [.2, .1]]])
+    assert page.evaluate('sheet.canvas.toDataURL()') != whole
+    page.click('#undo')
+    assert page.evaluate('sheet.canvas.toDataURL()') == whole
+    assert page.evaluate('state.strokes.length') == 2
+
+
+def test_a_dot_is_a_drawing(page):
+    draw_with_mouse(page, [[[.5, .5]]])
+    assert page.evaluate('state.answer !== null && state.seen.reduce((a, v) => Math.max(a, v)) === 1')
+
+
+def test_scribbles_are_unsure(page):
+    draw_with_mouse(page, SAMPLES['scribble'])
+    assert page.inner_text('#digit') == '?' and page.inner_text('#answer').startswith('Unsure')
+
+
+def test_everything_from_the_keyboard(page):
+    def press(name):
+        for _ in range(30):
+            page.keyboard.press('Tab')
+            if page.evaluate('document.activeElement.textContent') == name: break
+        else: raise AssertionError(f'{name} is out of reach')
+        assert page.evaluate('getComputedStyle(document.activeElement).outlineStyle') != 'none', 'the focus shows'
+        page.keyboard.press('Enter')
+        settle(page)
+    press('7')
+    assert page.inner_text('#digit') == '7'
+    page.evaluate('document.activeElement.blur()')
+    press('Clear')
+    assert page.inner_text('#answer') == 'Nothing drawn yet.'
+
+
+def test_it_answers_within_50_ms(page):
+    for d in '0123456789': draw_with_mouse(page, SAMPLES[d])
+    taken = sorted(page.evaluate('state.milliseconds'))
+    print(f'{len(taken)} answers: half within {taken[len(taken)//2]:.1f} ms, nine in ten within {taken[len(taken)*9//10]:.1f} ms, all within {taken[-1]:.1f} ms')
+    assert len(taken) > 50 and taken[len(taken)//2] < 50
+
+
+def test_damage_is_reported(browser, address):
+    page = browser.new_context().new_page()
+    page.route('**/weights.bin', lambda route: route.fulfill(body=b'\0'*(web_folder()/'weights.bin').stat().st_size))
+    page.goto(address)
+    page.wait_for_selector('#failure:visible')
+    assert 'damaged' in page.inner_text('#failure')
+    page.context.close()
+
+
+def test_the_engine_knows_every_layer(page, tmp_path):
+    net = every_layer()
+    rows, tensors = net_layers('all', net)
+    x = torch.rand(1, 1, 28, 28)
+    with torch.no_grad(): want = net(x)[0].tolist()
+    got = page.evaluate('''([rows, tensors, x]) => {
+        const wired = rows.map(o => o.weight ? {...o, weight: tensors[o.weight], bias: tensors[o.bias]} : o);
+        return [...run(wired, x).at(-1).data];
+    }''', [rows, {k: dict(shape=list(t.shape), data=t.flatten().tolist()) for k, t in tensors.items()}, x.flatten().tolist()])
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize('scheme,width', [('light', 1180), ('dark', 820), ('dark', 360)])
+def test_nothing_to_object_to(open_page, scheme, width):
+    axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
+    page = open_page(color_scheme=scheme, viewport=dict(width=width, height=800))
+    for name in ('3', 'scribble'):
+        page.get_by_role('button', name=name).click()
+        settle(page)
+        found = axe.run(page).response['violations']
+        assert not found, [(o['id'], o['help'], [n['html'] for n in o['nodes']]) for o in found]
+    assert page.evaluate('document.documentElement.scrollWidth') <= width, 'nothing sticks out'
+    assert page.evaluate('document.documentElement.classList.contains("dark")') == (scheme == 'dark')
