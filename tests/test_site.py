@@ -1,7 +1,9 @@
 "What the site's builder promises of every page, each tried on a page that breaks it."
 import importlib.util, re
 from pathlib import Path
+from types import SimpleNamespace
 import pytest
+from fastcore.nbio import mk_cell, new_nb, read_nb, write_nb
 
 spec = importlib.util.spec_from_file_location('site_tool', Path(__file__).parents[1]/'tools'/'site.py')
 site = importlib.util.module_from_spec(spec)
@@ -9,15 +11,16 @@ spec.loader.exec_module(site)
 
 def problems(folder, body, css=''):
     "What `check` says of a site with two pages, of which the first has `body`"
-    (folder/'index.html').write_text(f'<html><head><link rel="stylesheet" href="s.css"></head><body>{body}</body></html>')
-    (folder/'two.html').write_text('<h2 id="here">Two</h2>')
+    (folder/'index.html').write_text(f'<html><head><link rel="stylesheet" href="s.css"></head><body><h1>One</h1>{body}</body></html>')
+    (folder/'two.html').write_text('<h1 id="here">Two</h1>')
     (folder/'s.css').write_text(css)
     return site.check(folder)
 
 @pytest.mark.parametrize('body', [
     '<a href="two.html#here">a place</a><a href="./">home</a><a href="#">top</a>',
     '<a href="https://pytorch.org/">a link to elsewhere, which loads nothing</a>',
-    '<img src="data:image/png;base64,AA" alt="A 3">'])
+    '<img src="data:image/png;base64,AA" alt="A 3">',
+    '<h2>a</h2><h3>b</h3><h4>c</h4><h2>d</h2>'])
 def test_sound_page(tmp_path, body): assert problems(tmp_path, body) == []
 
 @pytest.mark.parametrize('body,says', [
@@ -27,6 +30,8 @@ def test_sound_page(tmp_path, body): assert problems(tmp_path, body) == []
     ('<a href="#fig-lost">x</a>', 'no such place'),
     ('<a href="/two.html">x</a>', 'root of the host'),
     ('<img src="data:image/png;base64,AA">', 'without alternative text'),
+    ('<h1>another title</h1>', 'level 1'),
+    ('<h2>a</h2><h4>c</h4>', 'level 4 follows one of level 2'),
     ('<img src="lost.png" alt="A 3">', 'leads nowhere'),
     ('<script src="https://cdn.example.org/x.js"></script>', 'another host'),
     ('<img src="//example.org/x.png" alt="A 3">', 'another host'),
@@ -65,3 +70,34 @@ def test_exports_are_parted_without_loss():
     assert parts[1] == "#| exports\ndef _g(): pass\n\n@cache\ndef h():\n    return _g()"
     assert re.sub(r'\s', '', ''.join(parts)).replace('#|exports', '') == re.sub(r'\s', '', cell).replace('#|exports', '')
     assert site.one_by_one("#| exports\nimport torch") == ["#| exports\nimport torch"]
+
+def test_sidebar_lists_all_notebooks_in_order():
+    listed = re.findall(r'^ +- (\S+\.ipynb)$', (site.ROOT/'_quarto.yml').read_text(encoding='utf-8'), re.M)
+    assert listed == ['index.ipynb', *(p.name for p in sorted((site.ROOT/'nbs').glob('[0-9]*.ipynb')))]
+
+def links(git_url):
+    cfg = SimpleNamespace(git_url=git_url, user='ada', repo='mnist_basics', branch='main', nbs_path=Path('nbs'))
+    return dict(o[:2] for o in site.notebook_links(cfg, '04_linear_model.ipynb'))
+
+def test_links_to_notebooks():
+    assert links('') == {'Download the notebook': 'notebooks/04_linear_model.ipynb'}
+    assert links('https://github.com/ada/mnist_basics') == {
+        'Open in Colab': 'https://colab.research.google.com/github/ada/mnist_basics/blob/main/nbs/04_linear_model.ipynb',
+        'Open in Kaggle': 'https://kaggle.com/kernels/welcome?src=https://github.com/ada/mnist_basics/blob/main/nbs/04_linear_model.ipynb',
+        'Download the notebook': 'notebooks/04_linear_model.ipynb'}
+
+@pytest.mark.parametrize('ground', ['#ffffff', '#7d7d7d', '#777777', '#707070', '#6a6a6a', '#000000', '#1f9d80'])
+def test_a_shaded_cell_can_be_read(ground):
+    css = site.SHADED.sub(site.readable, f'#T_a {{ background-color: {ground};\n  color: #f1f1f1; }}')
+    ink = re.search(r' color: (#\w+)', css)[1]
+    dark, light = sorted(site.luminance(o) for o in (ground, ink))
+    assert (light+.05)/(dark+.05) >= 4.5
+
+def test_a_figure_in_html_keeps_its_caption(tmp_path):
+    data = {'text/html': '<img alt="A 3">', 'image/png': 'AA', 'text/plain': 'x'}
+    def cell(source): return mk_cell(source, outputs=[dict(output_type='display_data', metadata={}, data=dict(data))])
+    cells = [cell('#| fig-alt: "A 3"\nshow()'), cell('table()')]
+    write_nb(new_nb(cells), tmp_path/'a.ipynb')
+    site.captioned_pictures(tmp_path/'a.ipynb')
+    first, second = (o.outputs[0]['data'] for o in read_nb(tmp_path/'a.ipynb').cells)
+    assert 'text/html' not in first and 'image/png' in first and 'text/html' in second

@@ -48,7 +48,8 @@ def at_the_top(md):
     def moved(m): return f"](nbs/{m[1]})" if (ROOT/'nbs'/m[1].split('#')[0]).is_file() else m[0]
     md = re.sub(r'\]\((?!nbs/)([^)#\s][^)\s]*)\)', moved, md)
     box = re.compile(r'^::: ?\{\.callout-(\w+)[^}]*\}\n(.*?)\n:::$', re.M | re.S)
-    return box.sub(lambda m: f'> [!{m[1].upper()}]\n' + re.sub('^', '> ', m[2].strip(), flags=re.M), md)
+    md = box.sub(lambda m: f'> [!{m[1].upper()}]\n' + re.sub('^', '> ', m[2].strip(), flags=re.M), md)
+    return re.sub(r'^:::.*\n?', '', md, flags=re.M)  # what only the site lays out
 
 
 def build():

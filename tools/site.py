@@ -75,17 +75,25 @@ def captioned_pictures(path):
             if 'image/png' in o.get('data', {}): o['data'].pop('text/html', None)
     write_nb(nb, path)
 
+def only_imports(path):
+    "Let nbdev run, for the documentation of functions, cells with nothing but imports; any other needs the cells before it"
+    nb = read_nb(path)
+    for c in nb.cells:
+        if c.cell_type!='code' or c.source.startswith('#| export'): continue
+        try: kinds = {type(o) for o in ast.parse(c.source).body}
+        except SyntaxError: continue  # a line for the shell
+        if kinds - {ast.Import, ast.ImportFrom}: c.source = f'#| eval: false\n{c.source}'
+    write_nb(nb, path)
+
 def process(work):
     "Let nbdev process a copy of the notebooks in `work`, the current folder, and return the folder of the results"
     for f in ('pyproject.toml', '_quarto.yml'): shutil.copy(ROOT/f, work)
     shutil.copytree(ROOT/'nbs', work/'nbs', ignore=shutil.ignore_patterns('.*', 'nbdev.yml', 'sidebar.yml'))
     for nb in (work/'nbs').glob('*.ipynb'):
-        part_exports(nb)
-        captioned_pictures(nb)
-    os.environ['PYTHONWARNINGS'] = 'ignore:Found cells containing imports'  # fine while such a cell needs no other
+        for prepare in (part_exports, captioned_pictures, only_imports): prepare(nb)
     refresh_quarto_yml()
     try: return proc_nbs(force=True)
-    except Exception as e: sys.exit(f"nbdev could not process a notebook (is there an import in a cell with other code?)\n{e}")
+    except Exception as e: sys.exit(f"nbdev could not process a notebook: {e}")
 
 def to_mathml(match):
     "MathML for maths that smalldocs left as TeX; a formula that can't be converted in full is an error"
@@ -189,13 +197,14 @@ class PageParser(HTMLParser):
     "Collect what a page offers and what it refers to"
     def __init__(self):
         super().__init__()
-        self.ids,self.links,self.loads,self.bare,self.css = set(),[],[],[],[]
+        self.ids,self.links,self.loads,self.bare,self.css,self.headings = set(),[],[],[],[],[]
         self.in_style = False
 
     def handle_starttag(self, tag, attrs):
         a = dict(attrs)
         self.in_style = tag=='style'
         if a.get('id'): self.ids.add(a['id'])
+        if re.fullmatch('h[1-6]', tag): self.headings.append(int(tag[1]))
         if tag=='a' and a.get('href'): self.links.append(a['href'])
         if tag=='link' and a.get('href'): self.loads.append(a['href'])
         self.loads += [a[k] for k in ('src', 'poster', 'data', 'srcset') if a.get(k)]
@@ -227,13 +236,19 @@ def bad_link(url, path, pages, docs):
     if not target.is_relative_to(docs) or not target.exists(): return f"link {url} leads nowhere"
     if u.fragment and target in pages and unquote(u.fragment) not in pages[target].ids: return f"link {url}: that page has no such place"
 
+def bad_headings(levels):
+    "What is wrong with the headings of a page, given as their levels in order, or None"
+    if levels.count(1)!=1: return f"{levels.count(1)} headings of level 1, where a page has one"
+    if jump := next(((a,b) for a,b in zip(levels, levels[1:]) if b>a+1), None): return f"a heading of level {jump[1]} follows one of level {jump[0]}"
+
 def check(docs):
-    "Every broken link, picture without alternative text, and file from another host, as a line of text"
+    "Every broken link, picture without alternative text, heading out of order, and file from another host, as a line of text"
     docs = docs.resolve()
     pages = {p:parse(p) for p in sorted(docs.rglob('*.html'))}
     loads = {p:o.loads for p,o in pages.items()}
     loads |= {p:css_urls(p.read_text(encoding='utf-8')) for p in docs.rglob('*.css')}
     res = [(p,f"picture without alternative text: {src}") for p,o in pages.items() for src in o.bare]
+    res += [(p,bad) for p,o in pages.items() if (bad := bad_headings(o.headings))]
     res += [(p,f"loads {u} from another host") for p,us in loads.items() for u in us if is_remote(u)]
     urls = [(p,u) for p,us in loads.items() for u in us if not is_remote(u)] + [(p,u) for p,o in pages.items() for u in o.links]
     res += [(p,bad) for p,u in urls if (bad := bad_link(u, p, pages, docs))]
@@ -252,11 +267,11 @@ def serve(port):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     sub = parser.add_subparsers(dest='command', required=True)
-    sub.add_parser('build', help="write the site into _docs/ and check it")
+    sub.add_parser('build', help="write the site and check it").add_argument('--out', type=Path, default=DOCS, help="the folder to write; _docs/ by default")
     sub.add_parser('serve', help="serve _docs/ on this machine").add_argument('--port', type=int, default=8000)
     args = parser.parse_args()
     if args.command=='serve': return serve(args.port)
-    problems = build()
+    problems = build(args.out.resolve())
     if problems: sys.exit('\n'.join([f"{len(problems)} problem(s):", *problems]))
 
 if __name__=='__main__': main()
