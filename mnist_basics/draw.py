@@ -74,7 +74,7 @@ def fold_norm(
         res.bias.copy_((before-norm.running_mean)*scale+norm.bias)
     return res
 
-# %% ../nbs/14_draw.ipynb #feda1695
+# %% ../nbs/14_draw.ipynb #3cf96e84
 def _flat_layers(net):
     "The layers of nested `nn.Sequential`s in one list, batch norms folded into the convolutions before them"
     res = []
@@ -97,7 +97,6 @@ def _layer_row(o):
     if isinstance(o, nn.AdaptiveAvgPool2d) and plain and sides['output_size']==1: return dict(kind='globalavg')
     return {nn.Linear:dict(kind='linear'), nn.ReLU:dict(kind='relu'), nn.Flatten:dict(kind='flatten')}.get(type(o))
 
-# %% ../nbs/14_draw.ipynb #2da1a823
 def net_layers(
     name:str, # What the net is called, such as "mlp"
     net:nn.Module, # Layers in a row, in evaluation mode
@@ -130,7 +129,7 @@ def build_net(
     net.load_state_dict(state)
     return net.eval()
 
-# %% ../nbs/14_draw.ipynb #0cf9a2e9
+# %% ../nbs/14_draw.ipynb #d92ec7f0
 def pack_tensors(
     tensors:dict, # Name to float32 tensor
 )->tuple: # The bytes, and for each name its dtype, shape and offset
@@ -143,7 +142,6 @@ def pack_tensors(
         offset += len(parts[-1])
     return b''.join(parts),table
 
-# %% ../nbs/14_draw.ipynb #1a9c9ad3
 def unpack_tensors(
     data:bytes, # As `pack_tensors` made them
     table:dict, # The same
@@ -155,7 +153,7 @@ def unpack_tensors(
         return torch.from_numpy(np.frombuffer(data, '<f4', n, offset).astype(np.float32).reshape(shape))
     return {k:tensor(**o) for k,o in table.items()}
 
-# %% ../nbs/14_draw.ipynb #5ef5fa77
+# %% ../nbs/14_draw.ipynb #f09a26b2
 class WebModels(NamedTuple):
     "What the page judges with"
     means:Tensor # The average digits, float32 [10,28,28]
@@ -163,7 +161,6 @@ class WebModels(NamedTuple):
     unsure:dict # Below this "probability", or beyond this "distance", the answer is "unsure"
     manifest:dict # All of it as the page reads it
 
-# %% ../nbs/14_draw.ipynb #bb659026
 def write_weights(
     folder, # Where `weights.json` and `weights.bin` go
     means:Tensor, # The average digits, float32 [10,28,28]
@@ -181,7 +178,6 @@ def write_weights(
     (Path(folder)/'weights.json').write_text(json.dumps(manifest, indent=1)+'\n', encoding='utf8')
     return manifest
 
-# %% ../nbs/14_draw.ipynb #a4f0cc22
 def read_weights(
     folder=None, # Where they lie; the page's own folder if None
 )->WebModels: # Ready to judge
@@ -309,15 +305,17 @@ class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args): pass
 
 def serve_draw(
-    port:int=0, # Where to listen on this machine; 0 takes any that is free
-    show:bool=True, # Open a browser, and serve until Ctrl-C?
-)->ThreadingHTTPServer: # The server, closed again if `show`
+    port:int=0, # Where to listen on this machine, 0 to 65535; 0 takes any that is free
+    browser:bool=True, # Open a browser?
+    wait:bool=True, # Serve until Ctrl-C? Otherwise `serve_forever` is up to the caller
+)->ThreadingHTTPServer: # The server, closed again after waiting
     "Serve the page from the installed package, to this machine only; `OSError` where the port is taken"
+    if not 0<=port<=65535: raise ValueError(f"a port is a number from 0 to 65535, not {port}")
     server = ThreadingHTTPServer(('127.0.0.1', port), partial(_Quiet, directory=web_folder()))
-    if not show: return server
     url = f'http://127.0.0.1:{server.server_port}/'
+    if browser: webbrowser.open(url)
+    if not wait: return server
     print(f'{url} (Ctrl-C stops it)', flush=True)
-    webbrowser.open(url)
     try: server.serve_forever()
     except KeyboardInterrupt: pass
     finally: server.server_close()

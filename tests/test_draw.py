@@ -1,5 +1,5 @@
 "The drawing page: its files, its weights, and what it answers in a real browser, held against Python."
-import base64, io, json, re, shutil, subprocess, sys, threading, urllib.request
+import base64, io, json, re, shutil, signal, subprocess, sys, threading, urllib.request
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -118,16 +118,26 @@ def test_smooth_strokes_keep_their_ends():
 # ---- the server and the command
 
 def test_the_page_is_served():
-    server = serve_draw(0, show=False)
+    server = serve_draw(browser=False, wait=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f'http://127.0.0.1:{server.server_port}/'
         for name in FILES:
             with urllib.request.urlopen(url+name) as o: assert o.read() == (web_folder()/name).read_bytes()
-        with pytest.raises(OSError): serve_draw(server.server_port, show=False)
+        with pytest.raises(OSError): serve_draw(server.server_port, browser=False, wait=False)
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_it_serves_until_ctrl_c():
+    code = 'from mnist_basics.draw import serve_draw; serve_draw(browser=False)'
+    run = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    url = run.stdout.readline().split()[0]
+    with urllib.request.urlopen(url) as o: assert b'<title>Draw a digit' in o.read()
+    run.send_signal(signal.SIGINT)
+    assert run.communicate(timeout=20) == ('', '') and run.returncode == 0
 
 
 # ---- the browser

@@ -72,8 +72,8 @@ function soon({timeStamp}) {
 }
 
 function point(event) {
-  const box = $("ink").getBoundingClientRect();
-  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  const canvas = $("ink"), box = canvas.getBoundingClientRect();
+  return [(event.clientX - box.left - canvas.clientLeft) / canvas.clientWidth, (event.clientY - box.top - canvas.clientTop) / canvas.clientHeight];
 }
 
 function watchPen(canvas) {
