@@ -22,8 +22,11 @@
   const sidebar = document.getElementById("quarto-sidebar"), button = document.querySelector(".quarto-btn-toggle");
   if (sidebar && button) {
     const open = () => sidebar.classList.contains("show");
-    new MutationObserver(() => button.setAttribute("aria-expanded", open())).observe(sidebar, {attributes: true, attributeFilter: ["class"]});
-    button.addEventListener("click", () => { if (open()) sidebar.querySelector("a, button, input").focus(); });
+    new MutationObserver(() => {
+      if (button.getAttribute("aria-expanded") === String(open())) return;
+      button.setAttribute("aria-expanded", open());
+      if (open()) sidebar.querySelector("a").focus();
+    }).observe(sidebar, {attributes: true, attributeFilter: ["class"]});
     sidebar.addEventListener("keydown", e => { if (e.key === "Escape" && open()) { button.click(); button.focus(); } });
   }
 

@@ -57,6 +57,9 @@ def test_link_to_figure_leads_to_the_picture():
     res = site.FIGURE.sub(r'<div\2<figure id="\1"', page)
     assert '<figure id="fig-a" class="figure">' in res and '<div id="fig-b"' in res and res.count('fig-a') == 1
 
+def test_link_on_a_name_is_one_link():
+    assert site.LINKED_TWICE.sub(r'\1', 'see [[`f`](a.html#f)](00_a.ipynb), [`g`](b.html) and [h](c.html)') == 'see [`f`](a.html#f), [`g`](b.html) and [h](c.html)'
+
 def test_folded_box_opens_from_the_keyboard():
     page = ('<div class="callout-header collapsed" data-bs-toggle="collapse"><div class="t">Why?</div></div>'
             '<div id="callout-1-contents" class="collapse">Because</div>')

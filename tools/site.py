@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT/'_docs'
 SOURCE_LINK = re.compile(r'^\[source\]\(/blob/.*\n', re.M)  # what nbdev's `show_doc` links to when no repository is set
 DUNDER = re.compile(r'^### [\w.]*__[\w.]*$', re.M)  # a heading such as `DataLoader.__iter__`, which Markdown would set in bold
+LINKED_TWICE = re.compile(r'\[(\[`[^`\]]+`\]\([^)]+\))\]\([^)]+\)')  # a link on a name in backticks, which nbdev has made a link itself
 MATH = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', re.S)
 FIGURE = re.compile(r'<div id="(fig-[\w-]+)"((?:(?!<div id=).)*?)<figure', re.S)
 CAPTION = re.compile('(<figcaption>)(.*?)(?=</figcaption>)', re.S)
@@ -145,6 +146,7 @@ class Pages(Site):
     def read(self, src):
         page = super().read(src)
         page.out = page.out.with_name(page.front.get('output-file', page.out.name))
+        page.body = LINKED_TWICE.sub(r'\1', page.body)
         page.body = DUNDER.sub(lambda m: m[0].replace('_', r'\_'), page.body)
         if not self.cfg.git_url: page.body = SOURCE_LINK.sub('', page.body)
         if self.cfg.doc_url: page.body = page.body.replace(f'({self.cfg.doc_url.rstrip("/")}/', '(/')
