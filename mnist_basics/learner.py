@@ -329,7 +329,7 @@ Learner.default_cbs.append(CheckTargets)
 # %% ../nbs/07_learner.ipynb #f57e846f
 class Recorder(Callback):
     "Notes learning rate and loss of each batch, and a row of results for each epoch"
-    order,values,names = 50,(),()
+    order,values,names,new = 50,(),(),()
     def before_fit(self):
         "Begin a new record"
         self.values,self.lrs,self.losses,self.iters,self.new,self.mean = [],[],[],[],[],0.
