@@ -20,7 +20,7 @@ except ImportError as e: sys.exit(f"{e}: the site needs the extra `dev`, as in: 
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT/'_docs'
-SOURCE_LINK = re.compile(r'^\[source\]\(/blob/.*\n', re.M)  # what nbdev's `show_doc` links to when no repository is set
+SOURCE_LINK = re.compile(r'^\[source\]\(/blob/.*\n', re.M)  # what nbdev's `show_doc` links to when no repository was set
 DUNDER = re.compile(r'^### [\w.]*__[\w.]*$', re.M)  # a heading such as `DataLoader.__iter__`, which Markdown would set in bold
 LINKED_TWICE = re.compile(r'\[(\[`[^`\]]+`\]\([^)]+\))\]\([^)]+\)')  # a link on a name in backticks, which nbdev has made a link itself
 MATH = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', re.S)
@@ -148,7 +148,7 @@ class Pages(Site):
         page.out = page.out.with_name(page.front.get('output-file', page.out.name))
         page.body = LINKED_TWICE.sub(r'\1', page.body)
         page.body = DUNDER.sub(lambda m: m[0].replace('_', r'\_'), page.body)
-        if not self.cfg.git_url: page.body = SOURCE_LINK.sub('', page.body)
+        page.body = SOURCE_LINK.sub('', page.body)
         if self.cfg.doc_url: page.body = page.body.replace(f'({self.cfg.doc_url.rstrip("/")}/', '(/')
         return page
 
