@@ -10,7 +10,7 @@ import ctypes, difflib, inspect, math, os, random, re, reprlib, time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from functools import lru_cache
-from threading import Thread
+from threading import Lock, Thread
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -271,26 +271,29 @@ def _verdict(ex, f, cases, at):
     return ''
 
 # %% ../nbs/12_exercises.ipynb #c9e9abc1
-def _stop(thread, over):
-    "Throw `_Stop` into `thread` until `over` holds something, for half a second at most"
+def _stop(thread, caught, done):
+    "Throw `_Stop` into `thread` until it has caught one, for half a second at most"
     for _ in range(100):
-        if over or not thread.is_alive(): return thread.join(0.1)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
-        thread.join(0.005)
+        if done.acquire(timeout=0.005) or caught: return
 
 def _watched(work, seconds):
     "`[work()]`, or `[]` if that takes more than `seconds` of computing, or four times as long by the clock"
-    box,over = [],[]
+    box,caught,done,ended = [],[],Lock(),False
+    done.acquire()
     def target():
         try: box.append(work())
-        except _Stop: over.append(True)
+        except _Stop: caught.append(True)
         except BaseException as e: box.append(e)
+        finally: done.release()
     thread = Thread(target=target, daemon=True)
     busy,clock = time.process_time()+seconds,time.monotonic()+4*seconds
+    def in_time(): return time.process_time()<busy and time.monotonic()<clock
     thread.start()
     try:
-        while thread.is_alive() and time.process_time()<busy and time.monotonic()<clock: thread.join(0.02)
-    finally: _stop(thread, over)
+        while not (ended := done.acquire(timeout=0.02)) and in_time(): pass
+    finally:
+        if not ended: _stop(thread, caught, done)
     return box
 
 # %% ../nbs/12_exercises.ipynb #6c0cd346

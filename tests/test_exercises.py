@@ -419,7 +419,8 @@ class Unprintable(Exception):
     (raises(Unprintable()), 'Unprintable'), (raises(MemoryError()), 'memory'), (deep, 'without an end'), (lambda xs: [0]*10**12, 'memory'), (lambda xs: torch.ones(10**12), 'memory'), (lambda xs: sys.exit(), 'SystemExit'),
     (lambda xs: Odd(), 'not an Odd'), (lambda xs: AlwaysEqual(), 'not an AlwaysEqual'), (lambda xs: [Odd()]*len(xs), 'should'), (generator_without_end, 'generator'), (knot, 'should give'), (lambda xs: float('nan'), 'not a float'),
     (lambda xs: torch.zeros(3, device='meta'), 'not a tensor'), (lambda xs: [True if x == 1 else 2*x for x in xs if x % 2], 'item 0'), (lambda xs: 'x'*10**7, 'not a str'), (lambda: [], 'called as double_odds(xs)'), (lambda xs, ys: [], 'called as'),
-    (lambda xs: xs.clear() or [], 'should give')])
+    (lambda xs: xs.clear() or [], 'should give'),
+    (lambda xs: [x*2 for x in [xs.pop(0) for _ in list(xs)] if x % 2], 'changes its argument xs')])
 def test_misbehaviour_is_only_a_wrong_answer(f, word, capsys):
     right, sentence = said(capsys, 'double_odds', f)
     assert not right and word in sentence and len(sentence) < 400, sentence
@@ -439,6 +440,12 @@ def test_what_is_not_written_yet(capsys):
     def constant(xs): return 5
     for f in (bare, documented, dots): assert 'write its body' in said(capsys, 'double_odds', f)[1]
     assert 'write its body' not in said(capsys, 'double_odds', constant)[1]
+
+
+def test_changed_arguments(capsys):
+    assert 'changes its argument a:' in said(capsys, 'l1', lambda a, b: a.sub_(b).abs().mean())[1]
+    assert 'changes its argument b:' in said(capsys, 'rmse', lambda a, b: b.sub_(a).pow(2).mean().sqrt())[1]
+    assert 'changes its argument mean3:' in said(capsys, 'is_3', lambda x, m3, m7: m3.sub_(x).abs().mean((-1, -2)) < (x-m7).abs().mean((-1, -2)))[1]
 
 
 def test_chance_and_memory(capsys):
@@ -475,7 +482,11 @@ def test_nothing_runs_for_ever(f, capsys):
     right, sentence = said(capsys, 'double_odds', f, seconds=0.3)
     assert not right and ('not finished after 0.3 seconds' in sentence or 'memory' in sentence), sentence
     assert time.monotonic()-start < 10
-    if f not in (asleep, stubborn): assert threading.active_count() <= before, 'its thread is still there'
+    if f in (asleep, stubborn): return
+    for _ in range(100):
+        if threading.active_count() <= before: return
+        time.sleep(0.02)
+    pytest.fail('its thread is still there')
 
 
 def test_a_loop_without_end_anywhere(capsys):
@@ -520,7 +531,7 @@ def test_is_quick(capsys):
 # ---- a learner's session
 
 SESSION = '''
-import os, sys
+import os, signal, sys, threading, time
 from mnist_basics.exercises import check, names, task
 assert 'hypothesis' not in sys.modules
 print(len(names()), task('relu'))
@@ -544,15 +555,24 @@ def relu(x): return x.clamp(min=0)
 check('relu', relu)
 print(os.listdir('.'))
 '''
+CTRL_C = '''
+def relu(x):
+    while True: pass
+
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+check('relu', relu, seconds=60)
+time.sleep(1)
+print('threads:', threading.active_count())
+'''
 
 
 def test_a_session_at_the_prompt(tmp_path):
-    run = subprocess.run([sys.executable, '-i', '-q'], input=SESSION, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, '-i', '-q'], input=SESSION + CTRL_C, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     said = run.stdout
     assert run.returncode == 0, run.stderr
-    for o in ('26 relu(x)', 'absolute value', 'not finished after 0.5 seconds', 'raises SystemExit', 'Right: relu', '[]'): assert o in said, said + run.stderr
+    for o in ('26 relu(x)', 'absolute value', 'not finished after 0.5 seconds', 'raises SystemExit', 'Right: relu', '[]', 'threads: 1\n'): assert o in said, said + run.stderr
     assert said.count('False') == 3 and said.count('True') == 1
-    assert "did you mean 'relu'" in run.stderr
+    assert "did you mean 'relu'" in run.stderr and run.stderr.count('KeyboardInterrupt') == 1
 
 
 def test_a_session_in_jupyter(tmp_path):
