@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from .baseline import PixelSimilarity, mnist_distance
 from .data import mnist, sample_tensors, set_seed
 from .ladder import digit_data, train_linear, train_net
+from .ten_digits import Normalize, train_small
 
 # %% ../nbs/14_draw.ipynb #6965b836
 def smooth_stroke(
@@ -67,7 +68,8 @@ def fold_norm(
 )->nn.Conv2d: # One convolution that does what both do in evaluation mode
     "A batch norm, once trained, only scales and shifts: so weights and bias can do it"
     scale = norm.weight/(norm.running_var+norm.eps).sqrt()
-    res = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, groups=conv.groups)
+    res = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size,
+        conv.stride, conv.padding, groups=conv.groups)
     before = 0 if conv.bias is None else conv.bias
     with torch.no_grad():
         res.weight.copy_(conv.weight*scale[:,None,None,None])
@@ -75,12 +77,23 @@ def fold_norm(
     return res
 
 # %% ../nbs/14_draw.ipynb #3cf96e84
+def _point_conv(scale):
+    "A layer that multiplies and shifts all pixels alike, as a convolution of one weight and one bias"
+    res = nn.Conv2d(1, 1, 1)
+    with torch.no_grad():
+        shift,top = scale(torch.tensor([0.,1.]))
+        res.bias.fill_(shift)
+        res.weight.fill_(top-shift)
+    return res
+
 def _flat_layers(net):
-    "The layers of nested `nn.Sequential`s in one list, batch norms folded into the convolutions before them"
+    "The layers of nested `nn.Sequential`s in one list, each norm as a convolution or part of one"
     res = []
     for o in net.children() if isinstance(net, nn.Sequential) else [net]:
         if isinstance(o, nn.Sequential): res += _flat_layers(o)
-        elif isinstance(o, nn.BatchNorm2d) and res and isinstance(res[-1], nn.Conv2d): res[-1] = fold_norm(res[-1], o)
+        elif isinstance(o, Normalize): res.append(_point_conv(o))
+        elif isinstance(o, nn.BatchNorm2d) and res and isinstance(res[-1], nn.Conv2d):
+            res[-1] = fold_norm(res[-1], o)
         elif not isinstance(o, (nn.Dropout,nn.Dropout2d,nn.Identity)): res.append(o)
     return res
 
@@ -88,14 +101,18 @@ def _side(size): return size if isinstance(size, int) else size[0] if len(set(si
 
 def _layer_row(o):
     "What the page must know of the layer `o` besides its weights; None for a layer that it lacks"
-    sides = {k:_side(getattr(o, k)) for k in ('kernel_size','stride','padding','dilation','output_size') if hasattr(o, k)}
-    plain = all(type(v) is int for v in sides.values()) and sides.get('dilation', 1)==1 and not getattr(o, 'ceil_mode', False)
+    names = ('kernel_size','stride','padding','dilation','output_size')
+    sides = {k:_side(getattr(o, k)) for k in names if hasattr(o, k)}
+    plain = all(type(v) is int for v in sides.values()) and sides.get('dilation', 1)==1
+    if getattr(o, 'ceil_mode', False): plain = False
     if isinstance(o, nn.Conv2d) and plain and o.padding_mode=='zeros':
         return dict(kind='conv', stride=sides['stride'], padding=sides['padding'], groups=o.groups)
     if isinstance(o, (nn.MaxPool2d,nn.AvgPool2d)) and plain and not sides['padding']:
-        return dict(kind='maxpool' if isinstance(o, nn.MaxPool2d) else 'avgpool', size=sides['kernel_size'], stride=sides['stride'])
-    if isinstance(o, nn.AdaptiveAvgPool2d) and plain and sides['output_size']==1: return dict(kind='globalavg')
-    return {nn.Linear:dict(kind='linear'), nn.ReLU:dict(kind='relu'), nn.Flatten:dict(kind='flatten')}.get(type(o))
+        kind = 'maxpool' if isinstance(o, nn.MaxPool2d) else 'avgpool'
+        return dict(kind=kind, size=sides['kernel_size'], stride=sides['stride'])
+    kinds = {nn.Linear:'linear', nn.ReLU:'relu', nn.Flatten:'flatten', nn.AdaptiveAvgPool2d:'globalavg'}
+    kind = kinds.get(type(o))
+    return dict(kind=kind) if kind and sides.get('output_size', 1)==1 else None
 
 def net_layers(
     name:str, # What the net is called, such as "mlp"
@@ -105,7 +122,8 @@ def net_layers(
     rows,tensors = [],{}
     for i,o in enumerate(_flat_layers(net)):
         row = _layer_row(o)
-        if row is None: raise ValueError(f"the page has no layer {o}: it knows Conv2d, BatchNorm2d after it, Linear, ReLU, Flatten and pools")
+        if row is None: raise ValueError(f"the page has no layer {o}: it "
+            "knows Conv2d, BatchNorm2d after it, Linear, ReLU, Flatten and pools")
         for k,t in o.named_parameters():
             row[k] = f'{name}.{i}.{k}'
             tensors[row[k]] = t.detach().cpu()
@@ -119,10 +137,13 @@ def build_net(
 )->nn.Sequential: # The net, in evaluation mode
     "The net that `rows` describe: the way back"
     def layer(kind, weight=None, bias=None, **kw):
-        if kind=='conv': return nn.Conv2d(tensors[weight].shape[1]*kw['groups'], len(tensors[weight]), tensors[weight].shape[2], **kw)
+        if kind=='conv':
+            n_out,per_group,size,_ = tensors[weight].shape
+            return nn.Conv2d(per_group*kw['groups'], n_out, size, **kw)
         if kind=='linear': return nn.Linear(*tensors[weight].shape[::-1])
         if kind=='globalavg': return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        if kind in ('maxpool','avgpool'): return (nn.MaxPool2d if kind=='maxpool' else nn.AvgPool2d)(kw['size'], kw['stride'])
+        if kind=='maxpool': return nn.MaxPool2d(kw['size'], kw['stride'])
+        if kind=='avgpool': return nn.AvgPool2d(kw['size'], kw['stride'])
         return {'relu':nn.ReLU, 'flatten':nn.Flatten}[kind]()
     net = nn.Sequential(*[layer(**o) for o in rows])
     state = {f'{i}.{k}':tensors[o[k]] for i,o in enumerate(rows) for k in ('weight','bias') if k in o}
@@ -136,7 +157,8 @@ def pack_tensors(
     "All numbers of `tensors` in one row of bytes, and where each tensor begins"
     table,parts,offset = {},[],0
     for name,t in tensors.items():
-        if t.dtype!=torch.float32 or not t.isfinite().all(): raise ValueError(f"{name} should hold finite float32 numbers, and is {t.dtype}")
+        if t.dtype!=torch.float32 or not t.isfinite().all():
+            raise ValueError(f"{name} should hold finite float32 numbers, and is {t.dtype}")
         parts.append(t.contiguous().numpy().astype('<f4').tobytes())
         table[name] = dict(dtype='float32', shape=list(t.shape), offset=offset)
         offset += len(parts[-1])
@@ -149,7 +171,8 @@ def unpack_tensors(
     "The tensors again; `ValueError` where the bytes end too early"
     def tensor(dtype, shape, offset):
         n = int(np.prod(shape))
-        if offset+4*n>len(data): raise ValueError(f"the weights end at byte {len(data)}, and {shape} from {offset} needs {4*n}")
+        if offset+4*n>len(data):
+            raise ValueError(f"the weights end at byte {len(data)}, {shape} from {offset} needs {4*n}")
         return torch.from_numpy(np.frombuffer(data, '<f4', n, offset).astype(np.float32).reshape(shape))
     return {k:tensor(**o) for k,o in table.items()}
 
@@ -173,7 +196,8 @@ def write_weights(
         rows[name],more = net_layers(name, net)
         tensors |= more
     data,table = pack_tensors(tensors)
-    manifest = dict(info, file='weights.bin', bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), nets=rows, tensors=table)
+    manifest = dict(info, file='weights.bin', bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(), nets=rows, tensors=table)
     (Path(folder)/'weights.bin').write_bytes(data)
     (Path(folder)/'weights.json').write_text(json.dumps(manifest, indent=1)+'\n', encoding='utf8')
     return manifest
@@ -185,7 +209,8 @@ def read_weights(
     folder = Path(folder or web_folder())
     manifest = json.loads((folder/'weights.json').read_text(encoding='utf8'))
     data = (folder/manifest['file']).read_bytes()
-    if hashlib.sha256(data).hexdigest()!=manifest['sha256']: raise ValueError(f"{manifest['file']} is damaged: its hash is not the manifest's")
+    if hashlib.sha256(data).hexdigest()!=manifest['sha256']:
+        raise ValueError(f"{manifest['file']} is damaged: its hash is not the manifest's")
     tensors = unpack_tensors(data, manifest['tensors'])
     nets = {k:build_net(o, tensors) for k,o in manifest['nets'].items()}
     return WebModels(tensors['ideal.means'], nets, manifest['unsure'], manifest)
@@ -200,33 +225,14 @@ def _linear_net(model):
         layer.bias.copy_(bias)
     return nn.Sequential(nn.Flatten(), layer)
 
-def _train_ten(seed):
-    "A stand-in"
-    from torch.nn import functional as F
-    x,y = mnist('train')
-    x = ((x.float()/255)-.1307)[:,None]/.3081
-    set_seed(seed)
-    net=nn.Sequential(nn.Conv2d(1,16,5,2,bias=False),nn.BatchNorm2d(16),nn.ReLU(),nn.Conv2d(16,28,3,bias=False),nn.BatchNorm2d(28),nn.ReLU(),nn.MaxPool2d(2),nn.Conv2d(28,40,3,bias=False),nn.BatchNorm2d(40),nn.ReLU(),nn.Flatten(),nn.Linear(360,10))
-    bs=128; opt=torch.optim.AdamW(net.parameters(),1e-2); n=60000//bs+1
-    sch=torch.optim.lr_scheduler.OneCycleLR(opt,1e-2,total_steps=n)
-    for i in torch.randperm(60000).split(bs):
-        F.cross_entropy(net(x[i]),y[i]).backward(); opt.step(); opt.zero_grad(); sch.step()
-    net.eval()
-    with torch.no_grad():
-        c = net[0]
-        fixed = nn.Conv2d(1,16,5,2)
-        fixed.weight.copy_(c.weight/.3081)
-        fixed.bias.copy_(-(c.weight.sum((1,2,3))*.1307/.3081))
-        net[0] = fixed
-    return net
-
 def train_nets(
     seed:int=42, # Where the random numbers of each come from
-)->dict: # "linear", "mlp" and "ten"
+)->dict: # "linear", "mlp" and "ten", each a row of layers
     "The nets of the page, trained as the series trains them"
     data = digit_data(device='cpu')
     linear,mlp = train_linear(data, seed, shuffle=True),train_net(data, seed)
-    return dict(linear=_linear_net(linear), mlp=nn.Sequential(nn.Flatten(), *mlp.model), ten=_train_ten(seed))
+    ten = train_small(seed=seed, device='cpu', epochs=2, shift=1, bf16=False)
+    return dict(linear=_linear_net(linear), mlp=nn.Sequential(nn.Flatten(), *mlp.model), ten=ten.model)
 
 # %% ../nbs/14_draw.ipynb #17f81602
 def mean_digits()->Tensor: # float32 [10,28,28]
@@ -244,21 +250,22 @@ def measure_models(
     if images is None: images,labels = sample_tensors('valid', range(10))
     pair = (labels==3)|(labels==7)
     far = torch.stack([mnist_distance(images, o) for o in models.means], 1)
-    score = {k:torch.cat([net(o[:,None]) for o in images.split(1000)]) for k,net in models.nets.items()}
-    says = dict(ideal_3_7=torch.where(far[:,3]<=far[:,7], 3, 7), linear=torch.where(score['linear'][:,0]>0, 3, 7),
-        mlp=torch.where(score['mlp'][:,0]>0, 3, 7), ideal=far.argmin(1), ten=score['ten'].argmax(1))
-    right = {k:(o==labels)[slice(None) if k in ('ideal','ten') else pair] for k,o in says.items()}
-    return {k:round(o.float().mean().item(), 4) for k,o in right.items()}
+    def scores(name): return torch.cat([models.nets[name](o[:,None]) for o in images.split(1000)])
+    def share(says): return round((says==labels).float().mean().item(), 4)
+    def of_two(for_3): return round((for_3==(labels==3))[pair].float().mean().item(), 4)
+    two = {o:of_two(scores(o)[:,0]>0) for o in ('linear','mlp')}
+    return dict(ideal_3_7=of_two(far[:,3]<=far[:,7]), **two, ideal=share(far.argmin(1)), ten=share(scores('ten').argmax(1)))
 
 # %% ../nbs/14_draw.ipynb #69ed30db
 def doubt_limits(
     means:Tensor, # The average digits, float32 [10,28,28]
-    probability:float=0.8, # Below this an answer is "unsure"
+    probability:float=0.65, # Below this an answer is "unsure"
     share:float=0.99, # Part of the training images that may be as far from their average as they are
 )->dict: # "probability", and the largest "distance" of an image from the average of its digit
     "When the page says that it is unsure"
     images,labels = sample_tensors('train', range(10))
-    far = torch.cat([mnist_distance(x, means[y]) for x,y in zip(images.split(1000), labels.split(1000))])
+    parts = zip(images.split(1000), labels.split(1000))
+    far = torch.cat([mnist_distance(x, means[y]) for x,y in parts])
     return dict(probability=probability, distance=round(far.quantile(share).item(), 4))
 
 # %% ../nbs/14_draw.ipynb #dde784de
@@ -278,7 +285,7 @@ def make_weights(
 def judge(
     models:WebModels, # As `read_weights` gives them
     image:Tensor, # float32 [28,28], as from `to_mnist`
-)->dict: # "distances" and "ten", a number for each digit; "linear" and "mlp", probabilities of a 3; "digit"; "sure"
+)->dict: # "distances" and "ten" by digit; "linear" and "mlp", probabilities of a 3; "digit"; "sure"
     "What each stage says of `image`, as plain numbers"
     far = mnist_distance(image, models.means).tolist()
     scores = {k:net(image[None,None])[0] for k,net in models.nets.items()}
