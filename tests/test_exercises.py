@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from mnist_basics import baseline, linear_model, mlp, sgd_quadratic
+from mnist_basics import baseline, linear_model, mlp, sgd_quadratic, ten_digits
 from mnist_basics.exercises import check, names, task
 from mnist_basics.learner import Callback
 
@@ -106,9 +106,9 @@ RIGHT = {
     'mlp': [mlp.simple_net, lambda x, w1, b1, w2, b2: F.relu(x@w1+b1)@w2+b2],
     'TrainLosses': [Losses],
     'one_hot': [lambda labels, n: F.one_hot(labels, n).float(), lambda labels, n: torch.eye(n)[labels], lambda labels, n: (torch.arange(n) == labels[:, None])*1.],
-    'softmax': [lambda preds: preds.softmax(1), lambda preds: F.softmax(preds, dim=-1), lambda preds: preds.exp()/preds.exp().sum(dim=1, keepdim=True), lambda preds: preds.log_softmax(1).exp()],
-    'cross_entropy': [F.cross_entropy, torch.nn.CrossEntropyLoss(), lambda preds, labels: (preds.logsumexp(1)-preds.gather(1, labels[:, None])[:, 0]).mean()],
-    'digit_accuracy': [lambda preds, labels: (preds.argmax(1) == labels).float().mean(), lambda preds, labels: (preds.argmax(-1) == labels).sum().item()/len(labels), linear_model.batch_accuracy]}
+    'softmax': [lambda preds: preds.softmax(1), lambda preds: ten_digits.log_softmax(preds).exp(), lambda preds: F.softmax(preds, dim=-1), lambda preds: preds.exp()/preds.exp().sum(dim=1, keepdim=True), lambda preds: preds.log_softmax(1).exp()],
+    'cross_entropy': [F.cross_entropy, ten_digits.cross_entropy, torch.nn.CrossEntropyLoss(), lambda preds, labels: (preds.logsumexp(1)-preds.gather(1, labels[:, None])[:, 0]).mean()],
+    'digit_accuracy': [lambda preds, labels: (preds.argmax(1) == labels).float().mean(), lambda preds, labels: (preds.argmax(-1) == labels).sum().item()/len(labels), ten_digits.accuracy]}
 
 
 # ---- functions that are wrong, each with a word that its sentence must hold
