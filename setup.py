@@ -13,7 +13,8 @@ setup(
     install_requires=reqs('requirements'),
     extras_require={
         'notebooks': reqs('notebooks_requirements'),
-        'dev': reqs('notebooks_requirements') + reqs('dev_requirements')},
+        'onnx': reqs('onnx_requirements'),
+        'dev': reqs('notebooks_requirements') + reqs('onnx_requirements') + reqs('dev_requirements')},
     packages=['mnist_basics', 'mnist_basics.notebooks'],
     package_dir={'mnist_basics.notebooks': 'nbs'},
     package_data={
