@@ -314,3 +314,11 @@ def test_on_a_gpu():
     for o in (cpu,gpu): quiet(o, lambda: o.fit(3, 0.1))
     assert next(gpu.model.parameters()).is_cuda and gpu.get_preds()[0].device.type=='cpu'
     assert (numbers(cpu.recorder.values)-numbers(gpu.recorder.values)).abs().max()<1e-5
+
+def test_one_cycle_needs_a_length():
+    class Endless:
+        def __iter__(self): return iter([(torch.rand(4, 16), torch.ones(4, 1))])
+    learn = Learner((Endless(),Endless()), nn.Linear(16, 1), mnist_loss)
+    with pytest.raises(ValueError, match='__len__'): learn.fit_one_cycle(1, 0.1)
+    with learn.no_logging(): learn.fit(1, 0.1)
+    assert len(learn.recorder.values)==1
