@@ -168,8 +168,9 @@ def unpack_tensors(
     data:bytes, # As `pack_tensors` made them
     table:dict, # The same
 )->dict: # Name to tensor
-    "The tensors again; `ValueError` where the bytes end too early"
+    "The tensors again; `ValueError` for other numbers than float32, and where the bytes end too early"
     def tensor(dtype, shape, offset):
+        if dtype!='float32': raise ValueError(f"expected float32 numbers, got {dtype}")
         n = int(np.prod(shape))
         if offset+4*n>len(data):
             raise ValueError(f"the weights end at byte {len(data)}, {shape} from {offset} needs {4*n}")

@@ -221,16 +221,19 @@ def test_two_hundred_drawings_look_the_same_to_browser_and_python(page, models):
         return {png: sheet.canvas.toDataURL(), seen: [...state.seen], distances: ideal.distances, linear: linear.probability, mlp: mlp.probability,
             ten: [...ten.probabilities], digit: ten.digit, sure: ten.sure};
     }; }''')
-    worst = dict(seen=0., distances=0., linear=0., mlp=0., ten=0.)
-    for _, strokes in drawings(SAMPLES, 200):
+    worst, right, doubted = dict(seen=0., distances=0., linear=0., mlp=0., ten=0.), [], []
+    for digit, strokes in drawings(SAMPLES, 200):
         theirs = page.evaluate('strokes => ask(strokes)', strokes)
         image = to_mnist(Image.open(io.BytesIO(base64.b64decode(theirs['png'].split(',')[1]))))
         ours = judge(models, image) | {'seen': image.flatten().tolist()}
         for k in worst: worst[k] = max(worst[k], np.abs(np.array(theirs[k])-np.array(ours[k])).max())
         if theirs['sure'] != ours['sure']: assert min(abs(max(ours['ten'])-models.unsure['probability']), abs(ours['distances'][ours['digit']]-models.unsure['distance'])) < 1e-4
-    print('largest differences', worst)
+        if digit is None: doubted.append(not theirs['sure'])
+        else: right.append(theirs['digit'] == digit)
+    print({k: f'{v:.1e}' for k, v in worst.items()}, f'{sum(right)} of {len(right)} digits read, {sum(doubted)} of {len(doubted)} scribbles doubted')
     assert worst['seen'] < 1e-3
     assert max(worst[k] for k in ('distances', 'linear', 'mlp', 'ten')) < 1e-4
+    assert len(right) == 180 and np.mean(right) > .97 and np.mean(doubted) > .6
 
 
 @pytest.mark.parametrize('digit', range(10))
@@ -322,10 +325,28 @@ def test_everything_from_the_keyboard(page):
 
 
 def test_it_answers_within_50_ms(page):
-    for d in '0123456789': draw_with_mouse(page, SAMPLES[d])
+    for d in '0358': draw_with_mouse(page, SAMPLES[d])
     taken = sorted(page.evaluate('state.milliseconds'))
     print(f'{len(taken)} answers: half within {taken[len(taken)//2]:.1f} ms, nine in ten within {taken[len(taken)*9//10]:.1f} ms, all within {taken[-1]:.1f} ms')
     assert len(taken) > 50 and taken[len(taken)//2] < 50
+
+
+def test_in_a_frame_it_follows_the_page_around_it(browser, address, tmp_path):
+    around = """<html><head><link class="quarto-color-scheme" rel="stylesheet" href="data:text/css,"></head>
+        <body style="margin:0"><iframe src="draw/index.html" style="width:100%; height:10px; border:0"></iframe></body></html>"""
+    tab = browser.new_context(viewport=dict(width=800, height=900), color_scheme='light').new_page()
+    tab.route(address.replace('/draw/', '/around.html'), lambda route: route.fulfill(body=around, content_type='text/html'))
+    tab.goto(address.replace('/draw/', '/around.html'))
+    frame = tab.frames[1]
+    frame.wait_for_selector('html[data-ready=yes]')
+    assert not frame.is_visible('header') and 'dark' not in frame.get_attribute('html', 'class')
+    tab.evaluate('document.documentElement.classList.add("quarto-dark")')
+    frame.wait_for_selector('html.dark')
+    inside, outside = frame.evaluate('document.body.scrollHeight'), tab.locator('iframe').bounding_box()['height']
+    assert outside > 1000 and abs(inside-outside) < 8, 'as tall as what it holds'
+    frame.get_by_role('button', name='Draw a 7').click()
+    assert frame.inner_text('#digit') == '7'
+    tab.context.close()
 
 
 def test_damage_is_reported(browser, address):
