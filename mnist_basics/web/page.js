@@ -106,6 +106,7 @@ function setStrokes(strokes) {
 
 const signed = v => `${v < 0 ? "−" : "+"} ${Math.abs(v).toFixed(1)}`;
 const percent = p => `${(100 * p).toFixed(1)}%`;
+const named = d => `${Number(d) === 8 ? "an" : "a"} ${d}`;
 const digits = Array.from({length: 10}, (_, d) => d);
 
 function element(tag, parent, className = "", text = "") {
@@ -148,7 +149,7 @@ function makeSamples(samples) {
   for (const [name, strokes] of Object.entries(samples)) {
     const button = element("button", $("samples"), name.length > 1 ? "wide" : "", name);
     button.type = "button";
-    if (name.length === 1) button.setAttribute("aria-label", `Draw a ${name}`);
+    if (name.length === 1) button.setAttribute("aria-label", `Draw ${named(name)}`);
     button.addEventListener("click", () => setStrokes(strokes.map(o => o.slice())));
   }
 }
@@ -181,9 +182,9 @@ function showTen(answer) {
 function words(answer) {
   if (!answer) return "Nothing drawn yet.";
   const {probabilities, digit, sure, digitlike} = answer.ten;
-  if (sure) return `It is a ${digit}. Probability ${percent(probabilities[digit])}.`;
+  if (sure) return `It is ${named(digit)}. Probability ${percent(probabilities[digit])}.`;
   const second = probabilities.indexOf(largest(probabilities.filter((_, d) => d !== digit)));
-  return digitlike ? `Unsure: perhaps a ${digit}, or a ${second}.` : "Unsure: this looks like none of the ten digits.";
+  return digitlike ? `Unsure: perhaps ${named(digit)}, or ${named(second)}.` : "Unsure: this looks like none of the ten digits.";
 }
 
 function showIdeal(answer) {
