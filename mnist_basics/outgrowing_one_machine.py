@@ -259,10 +259,11 @@ if __name__=='__main__': main()
 
 # %% ../nbs/17_outgrowing_one_machine.ipynb #153cba02
 def _said(err, n):
-    "How `torchrun`, in its report `err`, says that a process ended first"
-    m = re.search(r'Root Cause.*?rank\s*:\s*(\d+).*?exitcode\s*:\s*(-?\d+)', err, re.S)
-    if not m: return 'no process could be started'
-    rank,code = map(int, m.groups())
+    "What `err`, the report of `torchrun`, says of the process that ended first; a kill explains what others then say"
+    found = [(int(r),int(c)) for r,c in re.findall(r'rank\s*: (\d+).*?exitcode\s*: (-?\d+)', err, re.S)]
+    if not found: return 'the processes could not be started'
+    killed = [o for o in reversed(found) if o[1]<0 and o[1]!=-signal.SIGTERM]
+    rank,code = [*killed,found[-1]][0]
     how = f'was killed by signal {-code} ({signal.Signals(-code).name})' if code<0 else f'ended with exit code {code}'
     return f'process {rank} of {n} {how}'
 

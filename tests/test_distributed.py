@@ -171,6 +171,17 @@ def test_a_failing_process_is_named(tmp_path):
     assert time.monotonic()-start < 60
 
 
+def report(*ends): return ''.join(f'  host : a\n  rank      : {rank} (local_rank: {rank})\n  exitcode  : {code} (pid: 3)\n' for rank, code in ends)
+
+@pytest.mark.parametrize('ends, said', [
+    ([(0, 1)], 'process 0 of 3 ended with exit code 1'),
+    ([(0, -15), (1, -9)], 'process 1 of 3 was killed by signal 9 (SIGKILL)'),
+    ([(1, -9), (2, 1), (0, 1)], 'process 1 of 3 was killed by signal 9 (SIGKILL)'),  # torchrun saw all at once, and took the first
+    ([(0, -15), (1, -15), (2, 3)], 'process 2 of 3 ended with exit code 3'),
+    ([], 'the processes could not be started')])
+def test_what_is_said_of_a_process_that_ended(ends, said): assert _said(report(*ends), 3) == said
+
+
 def small(opt_func, cbs=(), bs=8):
     torch.manual_seed(3)
     x, y = torch.randn(20, 6), torch.randint(3, (20,))
