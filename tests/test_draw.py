@@ -296,6 +296,8 @@ def test_undo_takes_back_one_stroke(page):
     page.click('#undo')
     assert page.evaluate('sheet.canvas.toDataURL()') == whole
     assert page.evaluate('state.strokes.length') == 2
+    page.keyboard.press('Control+z')
+    assert page.evaluate('state.strokes.length') == 1
 
 
 def test_a_dot_is_a_drawing(page):

@@ -268,6 +268,7 @@ async function start() {
   watchPen($("ink"));
   $("undo").addEventListener("click", () => setStrokes(state.strokes.slice(0, -1)));
   $("clear").addEventListener("click", () => setStrokes([]));
+  addEventListener("keydown", event => { if (event.key === "z" && (event.ctrlKey || event.metaKey)) $("undo").click(); });
   addEventListener("resize", redraw);
   redraw();
   try {
