@@ -325,6 +325,10 @@ class CheckTargets(Callback):
 Learner.default_cbs.append(CheckTargets)
 
 # %% ../nbs/07_learner.ipynb #d70b8bc6
+def _read(v):
+    "`v` as a number if that costs nothing; on a graphics card, reading would mean to wait"
+    return v.item() if isinstance(v, Tensor) and v.is_cpu else v
+
 class Recorder(Callback):
     "Notes learning rate and loss of each batch, and a row of results for each epoch"
     order,values,names,new = 50,(),(),()
@@ -342,13 +346,13 @@ class Recorder(Callback):
         "Note what a batch gave, unless it was cancelled"
         o = self.learn
         if o.loss is None: return
-        if not o.training: return self.counted.append((len(o.yb[0]),o.loss,*(f(o.pred, *o.yb) for f in o.metrics)))
+        if not o.training: return self.counted.append((len(o.yb[0]),_read(o.loss),*(_read(f(o.pred, *o.yb)) for f in o.metrics)))
         self.lrs.append(o.hypers[-1]['lr'])
-        self.new.append(o.loss)
+        self.new.append(_read(o.loss))
 
     def after_train(self):
         "Smooth the new losses"
-        for loss in torch.stack(self.new).flatten().float().cpu() if self.new else ():
+        for loss in torch.tensor([float(o) for o in self.new]):
             self.mean = loss.lerp(self.mean, 0.98)
             self.losses.append((self.mean/(1-0.98**(len(self.losses)+1))).item())
         self.new = []
@@ -459,7 +463,7 @@ class StopOnNaN(Callback):
         "Note the loss; every now and then look back, and keep the weights"
         o = self.learn
         if not o.training: return
-        self.seen.append((o.iter,o.loss,o.hypers[-1]['lr']))
+        self.seen.append((o.iter,_read(o.loss),o.hypers[-1]['lr']))
         if o.iter%self.every: return
         self.after_train()
         self.kept = _copy(o.model)
@@ -467,12 +471,11 @@ class StopOnNaN(Callback):
     def after_train(self):
         "`ValueError` if a loss since the last look isn't finite"
         seen,self.seen = self.seen,[]
-        losses = torch.stack([loss for _,loss,_ in seen]).flatten().tolist() if seen else []
-        for (i,_,lr),loss in zip(seen, losses):
+        for i,loss,lr in seen:
             if math.isfinite(loss): continue
             if hasattr(self, 'kept'): self.learn.model.load_state_dict(self.kept)
             self.learn.opt = None
-            raise ValueError(f"the loss is {loss} in epoch {self.learn.epoch}, batch {i}, at lr={lr:g}; the model has its last good "
+            raise ValueError(f"the loss is {float(loss)} in epoch {self.learn.epoch}, batch {i}, at lr={lr:g}; the model has its last good "
                              "weights back. Try a lower lr, and look for NaN in that batch")
 Learner.default_cbs.append(StopOnNaN)
 
@@ -767,7 +770,7 @@ def load_learner(
 
 # %% ../nbs/07_learner.ipynb #a99a596e
 @patch
-def export_onnx(self:Learner, file)->Path: # Where to
+def export_onnx(self:Learner, file): # Where to
     "Write the model as ONNX, for any number of images"
     self.shape = self.shape or list(self._some()[0].shape[1:])
     model,images = deepcopy(self.model).cpu().eval(),torch.zeros(2, *self.shape)
