@@ -30,6 +30,7 @@ def test_sound_page(tmp_path, body): assert problems(tmp_path, body) == []
     ('<a href="#fig-lost">x</a>', 'no such place'),
     ('<a href="/two.html">x</a>', 'root of the host'),
     ('<img src="data:image/png;base64,AA">', 'without alternative text'),
+    ('<div class="cell-output cell-output-stderr">\n<pre><code>x.py:1: FutureWarning: old</code></pre></div>', 'shows a warning'),
     ('<h1>another title</h1>', 'level 1'),
     ('<h2>a</h2><h4>c</h4>', 'level 4 follows one of level 2'),
     ('<img src="lost.png" alt="A 3">', 'leads nowhere'),

@@ -29,6 +29,7 @@ CAPTION = re.compile('(<figcaption>)(.*?)(?=</figcaption>)', re.S)
 FOLDED = re.compile(r'<div (class="callout-header[^>]*data-bs-toggle[^>]*>)(.*?)</div>(<div id="callout-\d+-contents")', re.S)
 REMOTE_IMPORT = re.compile(r'@import\s*(?:url\()?\s*["\']?(?:https?:)?//[^"\')]*["\']?\)?[^;]*;')
 CSS_URL = re.compile(r'url\(\s*["\']?([^"\')]+)|@import\s+["\']([^"\']+)')
+WARNED = re.compile(r'cell-output-stderr">\s*<pre><code>([^<]*(?:Warning:|site-packages/)[^<]*)')
 EXPECTED = re.compile('broken link|output-file|format-links|html-math-method')  # warnings for what we check or do ourselves
 SHADED = re.compile(r'(background-color: (#[0-9a-f]{6});\s*color: )#[0-9a-f]{6}')  # a cell that pandas has coloured by its value
 SECTION = re.compile(r'<a [^>]*data-bs-target="#(quarto-sidebar-section-\d+)"[^>]*><span class="menu-text">(.*?)</span></a>'
@@ -92,6 +93,7 @@ def process(work):
     shutil.copytree(ROOT/'nbs', work/'nbs', ignore=shutil.ignore_patterns('.*', 'nbdev.yml', 'sidebar.yml'))
     for nb in (work/'nbs').glob('*.ipynb'):
         for prepare in (part_exports, captioned_pictures, only_imports): prepare(nb)
+    os.environ['PYTHONWARNINGS'] = 'ignore'  # what an import says when nbdev runs it here would stand on the page
     refresh_quarto_yml()
     try: return proc_nbs(force=True)
     except Exception as e: sys.exit(f"nbdev could not process a notebook: {e}")
@@ -244,12 +246,13 @@ def bad_headings(levels):
     if jump := next(((a,b) for a,b in zip(levels, levels[1:]) if b>a+1), None): return f"a heading of level {jump[1]} follows one of level {jump[0]}"
 
 def check(docs):
-    "Every broken link, picture without alternative text, heading out of order, and file from another host, as a line of text"
+    "Every broken link, picture without alternative text, heading out of order, warning shown, and file from another host, as a line of text"
     docs = docs.resolve()
     pages = {p:parse(p) for p in sorted(docs.rglob('*.html'))}
     loads = {p:o.loads for p,o in pages.items()}
     loads |= {p:css_urls(p.read_text(encoding='utf-8')) for p in docs.rglob('*.css')}
     res = [(p,f"picture without alternative text: {src}") for p,o in pages.items() for src in o.bare]
+    res += [(p,f"shows a warning: {m.strip()[:80]}") for p in pages for m in WARNED.findall(p.read_text(encoding='utf-8'))]
     res += [(p,bad) for p,o in pages.items() if (bad := bad_headings(o.headings))]
     res += [(p,f"loads {u} from another host") for p,us in loads.items() for u in us if is_remote(u)]
     urls = [(p,u) for p,us in loads.items() for u in us if not is_remote(u)] + [(p,u) for p,o in pages.items() for u in o.links]
