@@ -331,10 +331,10 @@ def _read(v):
 
 class Recorder(Callback):
     "Notes learning rate and loss of each batch, and a row of results for each epoch"
-    order,values,names,new = 50,(),(),()
+    order,values,names,new,share = 50,(),(),(),(1-torch.tensor(0.98)).item()
     def before_fit(self):
         "Begin a new record"
-        self.values,self.lrs,self.losses,self.iters,self.new,self.mean = [],[],[],[],[],torch.zeros(())
+        self.values,self.lrs,self.losses,self.iters,self.new,self.mean = [],[],[],[],[],0.
         self.names = ['train_loss','valid_loss',*(getattr(o, 'func', o).__name__ for o in self.learn.metrics)]
 
     def before_validate(self):
@@ -352,9 +352,9 @@ class Recorder(Callback):
 
     def after_train(self):
         "Smooth the new losses"
-        for loss in torch.tensor([float(o) for o in self.new]):
-            self.mean = loss.lerp(self.mean, 0.98)
-            self.losses.append((self.mean/(1-0.98**(len(self.losses)+1))).item())
+        for loss in self.new:
+            self.mean += (float(loss)-self.mean)*self.share
+            self.losses.append(self.mean/(1-0.98**(len(self.losses)+1)))
         self.new = []
 
     def after_validate(self):
