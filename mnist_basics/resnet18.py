@@ -96,13 +96,11 @@ def train_batch(
     yb:Tensor, # Place of each image's class, int64 [n]
     opt, # Has `step` and `zero_grad`
     bf16:bool=False, # Compute the body in bfloat16?
-    clip:float=math.inf, # Length to which a longer gradient is shortened
 )->Tensor: # Mean cross-entropy of the batch before the step, no gradient
     "One step of `opt` along the slope that a batch gives"
     with torch.autocast(xb.device.type, torch.bfloat16, enabled=bf16): acts = model[0](xb)
     loss = F.cross_entropy(model[1](acts.to(xb.dtype)), yb)
     loss.backward()
-    if clip<math.inf: nn.utils.clip_grad_norm_(model.parameters(), clip)
     opt.step()
     opt.zero_grad()
     return loss.detach()
@@ -249,14 +247,14 @@ def _check_labels(x, y, classes, batch_size):
     if strange:
         raise ValueError(f"the labels {strange} don't occur in the training set {classes}")
 
-def _epoch(model, x, y, opt, lr, done, epochs, batch_size, bf16, clip, desc):
+def _epoch(model, x, y, opt, lr, done, epochs, batch_size, bf16, desc):
     "One pass over `x` in a new order; the mean loss, and what is left of a weight that only decays"
     n,losses,decay = len(x)//batch_size,[],1.
     order = torch.randperm(len(x))[:n*batch_size].view(n, -1)
     for i,idx in enumerate(progress(order, desc)):
         set_one_cycle(opt, (done+i/n)/epochs, lr)
         idx = idx.to(x.device)
-        losses.append(train_batch(model, x[idx], y[idx], opt, bf16, clip))
+        losses.append(train_batch(model, x[idx], y[idx], opt, bf16))
         decay *= 1-opt.param_groups[0]['lr']*opt.param_groups[0]['weight_decay']
     return torch.stack(losses).mean().item(),decay
 
@@ -267,11 +265,10 @@ def train_resnet18(
     train=None, # Images float [n,h,w] in 0..1 and labels int64 [n]; the 3s and 7s if `None`
     valid=None, # The same, to measure on; those of the official test images if `None`
     epochs:int=1, # Passes over the training images
-    lr:float=0.1, # Highest learning rate
+    lr:float=0.01, # Highest learning rate
     batch_size:int=64, # Images a step
     wd:float=0.01, # Weight decay
     bf16:bool=None, # Compute the body in bfloat16? If `None`, where the machine has instructions for it
-    clip:float=1., # Length to which a longer gradient is shortened; `math.inf` for none
     desc:str='resnet18', # What the progress bar says
 )->ImageClassifier: # The trained network with its history
     "Train a resnet18 as fastai does, with less work; `ValueError` for unfit data or a loss that explodes"
@@ -288,7 +285,7 @@ def train_resnet18(
     opt,decay,history = make_adamw(model, wd),1.,[]
     x,y = x[:,None],torch.searchsorted(y.unique(), y)
     for done in range(epochs):
-        loss,left = _epoch(model.train(), x, y, opt, lr, done, epochs, batch_size, bf16, clip, desc)
+        loss,left = _epoch(model.train(), x, y, opt, lr, done, epochs, batch_size, bf16, desc)
         if not math.isfinite(loss):
             raise ValueError(f"the loss has become {loss}: train at a learning rate below {lr}")
         decay *= left
