@@ -54,6 +54,10 @@ def test_help_and_version_end_well(args, capsys):
     (['--seed', '1', 'data'], 2, '--seed does not go with data'),
     (['--json', 'a.json', 'notebooks', 'there'], 2, '--json does not go with notebooks'),
     (['data', '--digits', '3;7'], 2, 'names no digits'),
+    (['--digits', '3'], 2, 'two digits or more'),
+    (['--digits', '0-9', 'notebooks', 'there'], 2, '--digits does not go with notebooks'),
+    (['--digits', '0-9', '--stages', 'mpl'], 2, "did you mean 'mlp'?"),
+    (['draw', '--port', '70000'], 1, '65535'),
     (['data', '--digits', '7-3'], 2, 'names no digits'),
     (['notebooks'], 2, 'DEST'),
     (['predict', 'missing.png'], 1, 'missing.png'),
@@ -171,7 +175,7 @@ def test_predict_as_json(tmp_path, capsys):
     for d in 3, 7:
         files.append(str(tmp_path/f'a {d}.png'))
         Image.fromarray(images[labels==d][0].numpy()).save(files[-1])
-    assert main(['--device', 'cpu', '--stages', 'baseline,linear_model', 'predict', *files, '--json', '-']) == 0
+    assert main(['--device', 'cpu', '--stages', 'baseline,linear_model', '--digits', '3,7', 'predict', *files, '--json', '-']) == 0
     out, err = capsys.readouterr()
     seen = json.loads(out)
     assert not err and [o['file'] for o in seen] == [files[0]]*3 + [files[1]]*3
@@ -182,6 +186,32 @@ def test_predict_as_json(tmp_path, capsys):
         assert o['digit'] == int((min if 'distances' in o else max)(values, key=values.get))
 
 
+def test_ten_digits(tmp_path, cache, capsys):
+    "Without a word about digits, `predict` knows all ten, the ladder two"
+    from PIL import Image
+    from mnist_basics.data import mnist
+    images, labels = mnist('valid')
+    Image.fromarray(images[labels==0][0].numpy()).save(tmp_path/'zero.png')
+    quick = ['--device', 'cpu', '--stages', 'baseline']
+    assert main(['--digits', '0-9', *quick]) == 0
+    head, row = capsys.readouterr().out.splitlines()[:2]
+    assert head.split()[-3:] == ['worst', 'digit', 'seconds'] and '0.6685' in row and '5s 0.3262' in row
+    assert [o.name for o in cache.iterdir()] == ['baseline-pixel-similarity-0123456789-42.safetensors']
+    assert main([*quick, 'predict', str(tmp_path/'zero.png'), '--json', str(tmp_path/'a.json')]) == 0
+    out, err = capsys.readouterr()
+    seen, = json.loads((tmp_path/'a.json').read_text())
+    assert not err and out.splitlines()[0].endswith('zero.png: 0') and len(out.splitlines()) == 2
+    assert seen['digit'] == 0 and list(seen['distances']) == [str(d) for d in range(10)]
+
+
+def test_draw_serves_the_page(tmp_path):
+    from urllib.request import urlopen
+    run = start('draw', '--no-browser', cwd=tmp_path)
+    with urlopen(run.stdout.readline().split()[0]) as page: assert '<title>Draw a digit' in page.read().decode()
+    run.send_signal(signal.SIGINT)
+    assert run.communicate(timeout=60)[1] == '' and run.returncode == 0
+
+
 def test_options_before_and_after_predict_agree():
     a, b = (make_parser().parse_args(o) for o in (['--seed', '7', 'predict', 'x'], ['predict', 'x', '--seed', '7']))
     assert vars(a) == vars(b)
@@ -189,7 +219,7 @@ def test_options_before_and_after_predict_agree():
 
 # ---- what was trained is kept
 
-ASK = ['--device', 'cpu', '--stages', 'baseline,linear_model']
+ASK = ['--device', 'cpu', '--stages', 'baseline,linear_model', '--digits', '3,7']
 KEPT = {f'{o}-37-42.safetensors' for o in ('baseline-pixel-similarity', 'linear_model-linear-by-hand', 'linear_model-linear-shuffled')}
 
 
