@@ -12,7 +12,7 @@ compare  In one run, taking turns: epochs of PyTorch's examples/mnist (written a
          in two thirds of one. Seconds to 98, 99 and 99.5 %.
 fastai   The same for one epoch of fastai's vision_learner with resnet18, from image files.
 rungs    Test accuracy of the models without convolutions, five seeds each.
-resnet18 `train_resnet18` on ten digits, one seed, and how it bears distorted images.
+resnet18 `train_resnet18` on ten digits at the book's rate, one seed, and how it bears distorted images.
 far      As far as we get: three seeds of a larger network for longer, and their ensemble.
 """
 import argparse, json, platform, sys, time
@@ -179,7 +179,7 @@ def rungs(seeds=range(5)):
 def resnet18(seed=0):
     from mnist_basics.resnet18 import train_resnet18
     data = fractions('train'),fractions('valid')
-    model,secs,work = timed(train_resnet18, None, seed, data[0], tuple(o[:256] for o in data[1]))
+    model,secs,work = timed(train_resnet18, None, seed, data[0], tuple(o[:256] for o in data[1]), lr=0.1)
     res = dict(accuracy=[accuracy(model, data[1])], parameters=sum(o.numel() for o in model.params), seconds=work,
                robustness=robustness(model, data[1][0][:1000], data[1][1][:1000]))
     say('resnet18', res)
