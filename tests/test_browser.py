@@ -1,5 +1,5 @@
 "The built site in a real browser: served from a sub-path, with everything beyond this machine blocked."
-import functools, html, json, os, re, shutil, subprocess, sys, threading
+import functools, html, json, os, re, subprocess, sys, threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import pytest
@@ -39,18 +39,6 @@ def base(site):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}/{SUBPATH}/'
     server.shutdown()
-
-
-@pytest.fixture(scope='session')
-def browser():
-    "Chromium: the system's, else the one that Playwright has installed"
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as p:
-        path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), p.chromium.executable_path)
-        if not Path(path).exists(): pytest.skip('there is no browser here: install chromium, or run `playwright install chromium`')
-        chromium = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

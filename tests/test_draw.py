@@ -1,5 +1,5 @@
 "The drawing page: its files, its weights, and what it answers in a real browser, held against Python."
-import base64, io, json, re, shutil, signal, subprocess, sys, threading, urllib.request
+import base64, io, json, re, signal, subprocess, sys, threading, urllib.request
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -141,22 +141,6 @@ def test_it_serves_until_ctrl_c():
 
 
 # ---- the browser
-
-def find_browser():
-    "A Chromium on this machine, or None"
-    return next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
-
-
-@pytest.fixture(scope='module')
-def browser():
-    api = pytest.importorskip('playwright.sync_api', reason="no playwright: pip install -e '.[dev]'")
-    with api.sync_playwright() as p:
-        path = find_browser()
-        if not path and not Path(p.chromium.executable_path).exists(): pytest.skip('no Chromium on this machine: playwright install chromium')
-        res = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
-        yield res
-        res.close()
-
 
 @pytest.fixture(scope='module')
 def address(tmp_path_factory):
