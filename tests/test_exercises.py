@@ -1,5 +1,5 @@
 "The judge of the exercises: right functions pass, wrong ones fail with a sentence of their own, and nothing gets out of bounds."
-import json, math, re, subprocess, sys, threading, time, warnings
+import json, math, os, re, signal, subprocess, sys, threading, time, warnings
 from pathlib import Path
 import pytest
 import torch
@@ -567,7 +567,8 @@ print('threads:', threading.active_count())
 
 
 def test_a_session_at_the_prompt(tmp_path):
-    run = subprocess.run([sys.executable, '-i', '-q'], input=SESSION + CTRL_C, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    hear = dict(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) if os.name=='posix' else {} # in the background too
+    run = subprocess.run([sys.executable, '-i', '-q'], input=SESSION + CTRL_C, cwd=tmp_path, capture_output=True, text=True, timeout=120, **hear)
     said = run.stdout
     assert run.returncode == 0, run.stderr
     for o in ('26 relu(x)', 'absolute value', 'not finished after 0.5 seconds', 'raises SystemExit', 'Right: relu', '[]', 'threads: 1\n'): assert o in said, said + run.stderr
