@@ -56,6 +56,7 @@ def process_group(
 ):
     "In a `with` of this, the processes that `torchrun` has started work together; `RuntimeError` if one is lost"
     if 'RANK' not in os.environ: return (yield)
+    import torch.distributed.nn # Imported later, by PyTorch, it would keep the group and its threads until Python ends
     dist.init_process_group(_prepare(os.environ), timeout=timedelta(seconds=timeout))
     try: yield
     except RuntimeError as e:

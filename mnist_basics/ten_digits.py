@@ -187,7 +187,7 @@ def train_softmax(
     **kwargs, # More for `train_digits`
 )->DigitClassifier: # 7,850 parameters for ten digits
     "A linear model of one score a digit"
-    return train_digits(make_flat, data, seed, **dict(dict(epochs=epochs, lr=0.005), **kwargs))
+    return train_digits(make_flat, data, seed, epochs=epochs, **(dict(lr=0.005)|kwargs))
 
 def train_hidden(
     data=None, # As in `train_digits`
@@ -196,7 +196,7 @@ def train_hidden(
     **kwargs, # More for `train_digits`
 )->DigitClassifier: # 79,510 parameters for ten digits
     "A network with one hidden layer of 100 units"
-    return train_digits(partial(make_flat, hidden=[100]), data, seed, **dict(dict(epochs=epochs, lr=0.005), **kwargs))
+    return train_digits(partial(make_flat, hidden=[100]), data, seed, epochs=epochs, **(dict(lr=0.005)|kwargs))
 
 # %% ../nbs/08_ten_digits.ipynb #49dc1839
 def convolve(
@@ -243,7 +243,7 @@ def train_small(
     **kwargs, # More for `train_digits`
 )->DigitClassifier: # 16,418 parameters for ten digits
     "A network of three small convolutions"
-    return train_digits(make_cnn, data, seed, **dict(dict(epochs=epochs, smoothing=0.1), **kwargs))
+    return train_digits(make_cnn, data, seed, epochs=epochs, **(dict(smoothing=0.1)|kwargs))
 
 # %% ../nbs/08_ten_digits.ipynb #da622390
 def warp(
@@ -303,7 +303,7 @@ def train_best(
 )->DigitClassifier: # 65,098 parameters for ten digits
     "The recipe of this page: at least 99.5 % on all ten digits"
     return train_digits(partial(make_cnn, widths=(32,48,96)), data, seed,
-                        **dict(dict(epochs=epochs, lr=0.012, smoothing=0.1, shift=1, views=FIVE_VIEWS, temperature=0.4), **kwargs))
+                        epochs=epochs, **(dict(lr=0.012, smoothing=0.1, shift=1, views=FIVE_VIEWS, temperature=0.4)|kwargs))
 
 # %% ../nbs/08_ten_digits.ipynb #84a809bd
 def reliability(
