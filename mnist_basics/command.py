@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MARK', 'STYLE', 'PAGE', 'UNSURE', 'COMMANDS', 'add_training', 'whole_number', 'digits_in', 'Parser', 'make_parser',
            'settings', 'write_whole', 'check_target', 'check_report', 'Usage', 'prepare', 'deliver', 'ladder_command',
-           'footnote', 'picture', 'chart', 'table', 'mistakes', 'report_page', 'write_report', 'read_image',
+           'footnote', 'picture', 'chart', 'table', 'mistakes', 'report_page', 'write_report', 'read_digit',
            'opinion_line', 'answer', 'predict_command', 'data_command', 'series_folder', 'copy_notebooks',
            'notebooks_command', 'draw_command', 'reason', 'main']
 
@@ -362,7 +362,7 @@ def write_report(
     return page
 
 # %% ../nbs/15_command.ipynb #aee5af76
-def read_image(
+def read_digit(
     path, # An image file
 ): # float32 tensor [28,28] in 0..1
     "The digit in a file, prepared as MNIST was; the error for a file that is of no use begins with its name"
@@ -404,7 +404,7 @@ def predict_command(
 )->int: # Exit code
     "Say what each stage sees in each image file"
     rungs,device = prepare(opts)
-    images = [read_image(o) for o in opts.images]
+    images = [read_digit(o) for o in opts.images]
     import torch
     from mnist_basics.ladder import look, ready_rungs
     images = torch.stack(images).to(device)

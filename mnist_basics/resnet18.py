@@ -233,7 +233,7 @@ def _check_images(images):
         raise ValueError(f"expected images [n,h,w], got {list(images.shape)}: `image[None]` makes a batch of one")
     if not images.is_floating_point():
         raise ValueError(f"expected float images in 0..1, got {images.dtype}: divide bytes by 255")
-    if not images.isfinite().all(): raise ValueError("the images hold NaN or infinite numbers")
+    if not torch.stack(images.aminmax()).isfinite().all(): raise ValueError("the images hold NaN or infinite numbers")
 
 # %% ../nbs/06_resnet18.ipynb #f2773166
 def _check_labels(x, y, classes, batch_size):

@@ -144,7 +144,7 @@ def train_digits(
     device=None, # Where to train; where the data is if `None`, and `default_device()` if that is `None` too
     epochs:int=1, # Passes over the training images
     lr:float=0.02, # Highest learning rate
-    batch_size:int=128, # Images a step
+    batch_size:int=192, # Images a step
     shift:int=0, # Most pixels by which images are shifted
     smoothing:float=0., # Share of the target that goes to all classes alike
     cycle:bool=True, # Raise and lower the learning rate? Otherwise it is `lr` throughout
@@ -303,7 +303,7 @@ def train_best(
 )->DigitClassifier: # 65,098 parameters for ten digits
     "The recipe of this page: at least 99.5 % on all ten digits"
     return train_digits(partial(make_cnn, widths=(32,48,96)), data, seed,
-                        epochs=epochs, **(dict(lr=0.012, smoothing=0.1, shift=1, views=FIVE_VIEWS, temperature=0.4)|kwargs))
+                        epochs=epochs, **(dict(smoothing=0.1, shift=1, views=FIVE_VIEWS, temperature=0.4)|kwargs))
 
 # %% ../nbs/08_ten_digits.ipynb #84a809bd
 def reliability(

@@ -9,7 +9,7 @@ from torch import nn
 
 from mnist_basics.learner import SGD, Adam, Callback, DataLoaders, Learner
 from mnist_basics.linear_model import BasicOptim, DataLoader, batch_accuracy
-from mnist_basics.outgrowing_one_machine import Checkpoint, Distributed, _loopback_works, _said, main, my_part, run_processes, step_seconds, train_digits
+from mnist_basics.outgrowing_one_machine import Checkpoint, Distributed, _loopback_works, _said, main, my_part, run_processes, step_seconds, train_together
 
 LIMIT = 150  # seconds; a launch takes about ten on two free cores
 needs_loopback = pytest.mark.skipif(not _loopback_works(), reason='processes of this machine can not talk to each other')
@@ -104,11 +104,11 @@ def test_equals_a_single_process(world, tmp_path):
 SLOW = '''
 import sys, time
 from mnist_basics.learner import Callback
-from mnist_basics.outgrowing_one_machine import process_group, train_digits
+from mnist_basics.outgrowing_one_machine import process_group, train_together
 class Rest(Callback):
     order = 90
     def after_epoch(self): time.sleep(float(sys.argv[2]))
-with process_group(60): train_digits(**{}, checkpoint=sys.argv[1], cbs=Rest())
+with process_group(60): train_together(**{}, checkpoint=sys.argv[1], cbs=Rest())
 '''
 
 
@@ -157,7 +157,7 @@ def test_killed_and_resumed(tmp_path, capsys):
         assert all(not Path(f'/proc/{o}').exists() for o in ours.values()), 'a process is left behind'
         assert before < load(file)['done'] < settings['epochs']
     run_processes(2, script, file, 0, timeout=LIMIT)
-    resumed, whole = load(file), train_digits(**settings)
+    resumed, whole = load(file), train_together(**settings)
     capsys.readouterr()
     assert resumed['done'] == settings['epochs'] == len(whole.recorder.values)
     assert torch.allclose(torch.tensor(resumed['values']), torch.tensor(whole.recorder.values), rtol=0, atol=1e-3)

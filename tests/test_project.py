@@ -76,6 +76,14 @@ def test_modules_import_from_earlier_stages_only():
         assert all(number[u] < number[m] for u in used - {'mnist_basics'}), f'{m} imports from {used}'
 
 
+def test_names_are_of_one_module():
+    "Pages are linked by the names that they explain"
+    homes = {}
+    for m in MODULES:
+        for name in importlib.import_module(f'mnist_basics.{m}').__all__: homes.setdefault(name, []).append(m)
+    assert {k for k, v in homes.items() if len(v) > 1} == {'main'}, homes
+
+
 @pytest.mark.parametrize('module', MODULES)
 def test_public_names_are_documented(module):
     mod = importlib.import_module(f'mnist_basics.{module}')
