@@ -70,7 +70,7 @@ class Batches:
     def __init__(self,
         x:Tensor, # Images, float [n,h,w] in 0..1
         y:Tensor, # Their classes, int64 [n]
-        batch_size:int=128, # Images a batch
+        batch_size:int=192, # Images a batch
         shift:int=0, # Most pixels up, down, left or right
     ):
         if len(x)!=len(y): raise ValueError(f"{len(x)} images and {len(y)} labels: expected a label for each image")
