@@ -25,7 +25,7 @@ class _Exercise(NamedTuple):
     task:str # What the function returns, in a sentence
     answer:object # A function that is right
     fixed:list # Inputs to try first, each a tuple of arguments
-    drawn:object # Maps hypothesis' module of strategies to a strategy of more such tuples
+    drawn:object # Maps a `random.Random` to one more such tuple
     slips:dict # Known mistakes: a sentence, and a function that makes it, or several
     apply:object # Maps a function and the arguments to what is compared
     changes:bool # May the function change its arguments?
@@ -44,45 +44,37 @@ def _exercise(call, task, answer, fixed, drawn, slips, apply=_plain, changes=Fal
     _EXERCISES[ex.name] = ex
 
 # %% ../nbs/12_exercises.ipynb #b014b926
-@contextmanager
-def _no_files():
-    "Let hypothesis keep its notes in a folder that vanishes"
-    from tempfile import TemporaryDirectory
-    from hypothesis.configuration import set_hypothesis_home_dir, storage_directory
-    before = storage_directory(intent_to_write=False).path
-    with TemporaryDirectory() as folder:
-        set_hypothesis_home_dir(folder)
-        try: yield
-        finally: set_hypothesis_home_dir(before)
+def _text(args):
+    "The arguments `args`, written out"
+    return ', '.join(getattr(o, 'text', None) or repr(o) for o in args)
 
 @lru_cache
 def _draw(name, n=30):
-    "`n` inputs from the strategy of an exercise, the same at each call"
-    from hypothesis import HealthCheck, Phase, given, settings, strategies
-    cases = []
-    @settings(max_examples=n, derandomize=True, database=None, deadline=None,
-              phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(_EXERCISES[name].drawn(strategies))
-    def collect(case): cases.append(case)
-    with _no_files(): collect()
-    return sorted(cases, key=lambda case: len(repr(case)))
+    "Up to `n` different inputs of an exercise, the shortest first, the same at each call"
+    rnd = random.Random(name)
+    drawn = {_text(o): o for o in (_EXERCISES[name].drawn(rnd) for _ in range(n))}
+    return [drawn[o] for o in sorted(drawn, key=lambda o: (len(o),o))]
 
 # %% ../nbs/12_exercises.ipynb #7d510416
-def _tensors(st, n, *sizes, lo=-40, hi=40):
-    "Strategy: `n` float tensors of eighths, of one shape; a size is a number or a range `(lo,hi)`"
-    def make(shape):
-        k = math.prod(shape)
-        eighths = st.lists(st.integers(lo, hi), min_size=k, max_size=k)
-        return st.tuples(*[eighths.map(lambda o: torch.tensor(o).view(shape)/8)]*n)
-    return st.tuples(*[st.integers(*o) if isinstance(o, tuple) else st.just(o) for o in sizes]).flatmap(make)
+def _whole(rnd, n, lo, hi):
+    "`n` whole numbers in lo..hi, some of them 0, equal, or at an end"
+    few = [max(lo, 0), lo, hi, rnd.randint(lo, hi)]
+    return [rnd.choice(few) if rnd.random()<0.4 else rnd.randint(lo, hi) for _ in range(n)]
 
-def _labels(st, n, k):
-    "Strategy: `n` whole numbers below `k`, a tensor [n]"
-    return st.lists(st.integers(0, k-1), min_size=n, max_size=n).map(torch.tensor)
+def _tensors(rnd, n, *sizes, lo=-80, hi=80):
+    "`n` float tensors of eighths, of one shape; a size is a number or a range `(lo,hi)`"
+    shape = [rnd.randint(*o) if isinstance(o, tuple) else o for o in sizes]
+    def one(): return torch.tensor(_whole(rnd, math.prod(shape), lo, hi)).view(shape)/8
+    return tuple(one() for _ in range(n))
 
-def _flat(o):
-    "A tuple of tuples and single things as one tuple"
-    return tuple(x for part in o for x in (part if isinstance(part, tuple) else (part,)))
+def _labels(rnd, n, k):
+    "`n` whole numbers below `k`, a tensor [n]"
+    return torch.tensor(_whole(rnd, n, 0, k-1))
+
+def _until(fine, make):
+    "The first of the inputs `make()` that is `fine`"
+    while not fine(args := make()): pass
+    return args
 
 def _formula(text, args='x'):
     "A function made from its text, which `check` can show"
@@ -391,7 +383,7 @@ _exercise('corner(t)',
     "the four numbers at the bottom right of `t`, a tensor [3,3]: a tensor [2,2]",
     lambda t: torch.stack([torch.stack([t[i,j] for j in (1,2)]) for i in (1,2)]),
     [(torch.arange(1, 10).view(3, 3),), (torch.arange(9.).view(3, 3)*2,)],
-    lambda st: _tensors(st, 1, 3, 3),
+    lambda rnd: _tensors(rnd, 1, 3, 3),
     {'indices count from 0, so the second row is row 1': lambda t: t[2:,2:],
      'the end of a slice is not included': lambda t: t[1:2,1:2],
      'that is the corner at the top left': lambda t: t[:2,:2],
@@ -403,7 +395,7 @@ _exercise('corner(t)',
 _exercise('double_odds(xs)', "twice each odd number of the list `xs`, in the same order: a list",
     lambda xs: list(map(lambda x: x+x, filter(lambda x: x&1, xs))),
     [([1,2,3,4,5],), ([2,4],), ([7,7],), ([0,-3,-2],), ([],), (list(range(10)),)],
-    lambda st: st.tuples(st.lists(st.integers(-50, 50), max_size=8)),
+    lambda rnd: (_whole(rnd, rnd.randint(0, 8), -50, 50),),
     {'`^` is XOR in Python, `*` multiplies': lambda xs: [x^2 for x in xs if x%2==1],
      'those are the even numbers, odd ones have `x%2==1`': lambda xs: [x*2 for x in xs if x%2==0],
      '`**` is a power, `*` multiplies': lambda xs: [x**2 for x in xs if x%2==1],
@@ -419,8 +411,8 @@ _exercise('ideal(images)',
     " in 0..1",
     lambda images: torch.from_numpy(np.mean([o.numpy()/255. for o in images], axis=0)).float(),
     [([_ints([0,255]).byte(), _ints([0,0]).byte()],), ([_ints([200,10],[0,255]).byte()]*3,)],
-    lambda st: st.tuples(st.lists(st.lists(st.integers(0, 85), min_size=6, max_size=6).map(
-        lambda o: (torch.tensor(o)*3).byte().view(2, 3)), min_size=1, max_size=4)),
+    lambda rnd: ([torch.tensor(_whole(rnd, 6, 0, 255)).byte().view(2, 3)
+                  for _ in range(rnd.randint(1, 4))],),
     {'pixels go up to 255, fractions up to 1': lambda images: torch.stack(images).float().mean(0),
      'uint8 holds nothing above 255 and starts again at 0, so turn pixels into floats before adding them':
         lambda images: sum(images)/len(images)/255,
@@ -432,7 +424,7 @@ _exercise('ideal(images)',
         lambda images: (torch.stack(images).float()/255).mean(1),
      '`//` drops the fraction, use `/`': lambda images: (torch.stack(images)//255).float().mean(0)})
 
-def _two_images(st): return _tensors(st, 2, (1,3), (1,3), lo=0, hi=8)
+def _two_images(rnd): return _tensors(rnd, 2, (1,3), (1,3), lo=-8, hi=8)
 _pairs = [(_floats(1,2), _floats(1,4)), (_floats([1,0],[0,1]), _floats([0,1],[1,0])),
           (_floats(0,3,0,-1), torch.zeros(4))]
 
@@ -484,7 +476,7 @@ _exercise('sum_shape(a, b)',
     _try_shapes,
     [((2,3),(3,)), ((2,3),(2,)), ((2,3),(2,1)), ((1010,28,28),(28,28)),
      ((3,1),(1,4)), ((4,),()), ((4,1),(4,)), ((2,3),(3,2)), ((2,2),(3,))],
-    lambda st: st.tuples(*[st.lists(st.sampled_from([1,1,2,3]), max_size=4).map(tuple)]*2),
+    lambda rnd: tuple(tuple(rnd.choices([1,2,3], [2,1,1], k=rnd.randint(0, 4))) for _ in 'ab'),
     {'shapes are aligned at their last axes, not at their first': _aligned_left,
      'axes that differ must not both be above 1: those tensors do not fit': _never_none,
      'the ranks may differ, the shorter shape gets 1s in front': _same_length,
@@ -506,8 +498,8 @@ _exercise('is_3(x, mean3, mean7)',
     _is_3_of(lambda d: torch.as_tensor(np.abs(d.numpy()).mean(axis=(-1,-2)))),
     [(_floats([1,1],[0,0.5]), _hook, _bar), (torch.stack([_hook,_bar,_hook*0.5]), _hook, _bar),
      (torch.stack([_bar,_bar]), _hook, _bar)],
-    lambda st: st.integers(1, 3).flatmap(lambda n: _tensors(st, 1, n, 2, 3, lo=0, hi=8).flatmap(
-        lambda x: _tensors(st, 2, 2, 3, lo=0, hi=8).map(lambda o: (*x,*o)))).filter(_no_tie),
+    lambda rnd: _until(_no_tie, lambda: (*_tensors(rnd, 1, (1,3), 2, 3, lo=0, hi=8),
+                                         *_tensors(rnd, 2, 2, 3, lo=0, hi=8))),
     {'the other way round: the smaller distance wins':
         _is_3_of(lambda d: d.abs().mean((-1,-2)), torch.greater),
      'without absolute values the differences cancel': _is_3_of(lambda d: d.mean((-1,-2))),
@@ -535,8 +527,7 @@ _exercise('slope(f, x)',
     "right to 1%",
     _derivative,
     [(_formula(text), x) for text,x in (('x**2',3.), ('x**2',-1.5), ('5*x + 1',2.), ('x**3',1.), ('7 - x',0.5))],
-    lambda st: st.tuples(st.tuples(*[st.integers(-9, 9)]*3).map(_parabola),
-                         st.integers(-40, 40).map(lambda o: o/8)),
+    lambda rnd: (_parabola(_whole(rnd, 3, -9, 9)), rnd.randint(-40, 40)/8),
     {'that is the rise, divide it by the run':
         tuple(_rise(10.**-i, back) for i in range(1, 9) for back in (0,1)),
      'the run from one side to the other is two steps': lambda f,x: (f(x+1e-3)-f(x-1e-3))/1e-3,
@@ -561,8 +552,8 @@ _exercise('gradient(f, params)',
     [(_formula(text), _old(*o)) for text,*o in (
         ('(x**2).sum()',_floats(3),None), ('(x**2).sum()',_floats(1,2),_floats(10,10)),
         ('(3*x).sum()',_floats(1,2),None), ('(x**3).mean()',_floats(1,-1),_floats(1,0)))],
-    lambda st: st.tuples(st.sampled_from(['(x**2).sum()','(x**3).mean()','(2*x-1).pow(2).sum()']).map(_formula),
-                         _tensors(st, 2, (1,4), lo=1).map(lambda o: _old(*o))),
+    lambda rnd: (_formula(rnd.choice(['(x**2).sum()','(x**3).mean()','(2*x-1).pow(2).sum()'])),
+                 _old(*_tensors(rnd, 2, (1,4)))),
     {'`backward` adds to the gradient that is already there, so clear `params.grad` before': _backward,
      'that is the value of `f`, the gradient is in `params.grad` after `backward()`':
         lambda f,params: f(params),
@@ -578,7 +569,7 @@ _exercise('sgd_step(params, grads, lr)',
     lambda params,grads,lr: torch.sub(params, grads, alpha=lr),
     [(_floats(3), _floats(6), 0.1), (_floats(-1.5), _floats(-3), 0.5), (_floats([1,2],[3,4]), _floats([1,0],[0,-1]), 1.),
      (_floats(1,2), _floats(0,0), 0.1)],
-    lambda st: st.tuples(_tensors(st, 2, (1,3), (1,2)), st.sampled_from([0.125,0.5,1.,2.])).map(_flat),
+    lambda rnd: (*_tensors(rnd, 2, (1,3), (1,2)), rnd.choice([0.125,0.5,1.,2.])),
     {'that goes uphill, a step goes against the gradient': lambda params,grads,lr: params+lr*grads,
      'that changes the gradient, a step changes the parameters': lambda params,grads,lr: grads+lr*grads,
      'that changes the gradient and not the parameters': lambda params,grads,lr: grads-lr*grads,
@@ -591,8 +582,9 @@ _exercise('sgd_step(params, grads, lr)',
         lambda params,grads,lr: (params-grads)*lr})
 
 # %% ../nbs/12_exercises.ipynb #409a6db3
-def _xy(st):
-    return st.integers(1, 4).flatmap(lambda n: st.tuples(_tensors(st, 1, n, 2), _tensors(st, 1, n, 1))).map(_flat)
+def _xy(rnd):
+    n = rnd.randint(1, 4)
+    return _tensors(rnd, 1, n, 2)+_tensors(rnd, 1, n, 1)
 
 _exercise('dataset(x, y)',
     "the pairs `(x[i], y[i])` of two tensors of equal length: a list of tuples",
@@ -610,14 +602,17 @@ def _by_hand(a, b):
     def dot(row, column): return sum(x*y for x,y in zip(row, column))
     return torch.tensor([[dot(row, column) for column in zip(*b.tolist())] for row in a.tolist()])
 
+def _two_matrices(rnd):
+    n,k,m = (rnd.randint(1, 3) for _ in 'nkm')
+    return _tensors(rnd, 1, n, k)+_tensors(rnd, 1, k, m)
+
 _exercise('matmul(a, b)',
     "the matrix product of the float tensors `a` [n,k] and `b` [k,m]: a tensor [n,m]; try it "
     "without `@`",
     _by_hand,
     [(_floats([1,2],[3,4]), _floats([1,0],[0,1])), (_floats([1,2],[3,4]), _floats([0,1],[1,1])), 
      (_floats([1,2,3]), _floats([1],[1],[1])), (_floats([1],[2]), _floats([3,4]))],
-    lambda st: st.tuples(*[st.integers(1, 3)]*3).flatmap(
-        lambda o: st.tuples(_tensors(st, 1, o[0], o[1]), _tensors(st, 1, o[1], o[2]))).map(_flat),
+    _two_matrices,
     {'`*` multiplies item by item, a matrix product adds up rows times columns': lambda a,b: a*b,
      'the order matters: rows of `a` meet columns of `b`': lambda a,b: b@a,
      'rows of `a` meet columns of `b`, not rows': lambda a,b: a@b.T,
@@ -642,7 +637,7 @@ _exercise('init_params(size, std)',
     "deviation `std`, ready to collect gradients: a float tensor",
     lambda size,std: torch.empty(size).normal_(0, std).requires_grad_(),
     [((784,1),1.), ((50,40),2.), ((3000,),0.5)],
-    lambda st: st.tuples(st.tuples(*[st.integers(40, 60)]*2), st.sampled_from([0.25,0.5,2.,3.])),
+    lambda rnd: ((rnd.randint(40, 60),rnd.randint(40, 60)), rnd.choice([0.25,0.5,2.,3.])),
     {'`requires_grad_()` comes last: what is computed from such a tensor is no leaf and gets no gradient':
         lambda size,std: torch.randn(size).requires_grad_()*std,
      'without `requires_grad_()` no gradient will be collected': lambda size,std: torch.randn(size)*std,
@@ -656,12 +651,17 @@ _exercise('init_params(size, std)',
         lambda size,std: torch.empty(size).normal_(0, std, generator=torch.Generator().manual_seed(0)).requires_grad_()},
     apply=_drawn_params, tol=0.1)
 
+def _cut(rnd):
+    "Items and a size; every other time the size divides their number"
+    size = rnd.randint(1, 4)
+    return _whole(rnd, rnd.choice([size*rnd.randint(0, 3),rnd.randint(0, 9)]), 0, 9),size
+
 _exercise('batches(items, size)',
     "the list `items` in pieces of `size`, in order, the last one with what is left: a list of "
     "lists",
     lambda items,size: [[o for j,o in enumerate(items) if j//size==i] for i in range(-(-len(items)//size))],
     [([1,2,3,4],2), ([1,2,3],2), ([1],3), ([5,6,7,8,9],4), ([],2), ([1,2,3,4,5,6],2)],
-    lambda st: st.tuples(st.lists(st.integers(0, 9), max_size=9), st.integers(1, 4)),
+    _cut,
     {'what is left at the end is lost, a last batch may be shorter':
         lambda items,size: [items[i*size:(i+1)*size] for i in range(len(items)//size)],
      'the batches overlap, `range` takes a third number, the step':
@@ -678,7 +678,7 @@ _exercise('sigmoid(x)',
     "shaped like `x`",
     lambda x: torch.special.expit(x),
     [(_floats(0),), (_floats(1,-1),), (_floats([2,0.5],[-3,4]),), (_floats(-30,100,-100),)],
-    lambda st: _tensors(st, 1, (1,4)),
+    lambda rnd: _tensors(rnd, 1, (1,4)),
     {'the sign is wrong: it should rise from 0 on the left to 1 on the right': lambda x: 1/(1+x.exp()),
      'that lies between -1 and 1 as tanh does, the sigmoid between 0 and 1': lambda x: x.tanh(),
      'the asymptotes are 0 and 1, not 0 and -1': lambda x: -1/(1+(-x).exp()),
@@ -696,9 +696,9 @@ def _loss_and_slopes(f, preds, targs):
     loss.backward()
     return {'the loss':loss.detach(), 'slopes':preds.grad}
 
-def _pair(st):
-    return st.integers(1, 5).flatmap(
-        lambda n: st.tuples(_tensors(st, 1, n, 1), _labels(st, n, 2).map(lambda o: o.float()[:,None]))).map(_flat)
+def _pair(rnd):
+    n = rnd.randint(1, 5)
+    return *_tensors(rnd, 1, n, 1),_labels(rnd, n, 2).float()[:,None]
 
 _scored = [(_floats([2],[-1],[-1.5]), _floats([1],[0],[1])), (_floats([0.25],[1],[-3]), _floats([1],[1],[0])),
            (_floats([3],[-2]), _floats([0],[0]))]
@@ -755,7 +755,7 @@ _exercise('epoch_accuracy(batches)',
     lambda batches: _share(*map(torch.cat, zip(*batches))),
     [([_scored[0]],), ([_scored[0],_scored[2]],), (_scored,),
      ([(torch.ones(4, 1),torch.ones(4, 1)), (torch.ones(1, 1),torch.zeros(1, 1))],)],
-    lambda st: st.tuples(st.lists(_pair(st), min_size=1, max_size=3)),
+    lambda rnd: ([_pair(rnd) for _ in range(rnd.randint(1, 3))],),
     {'a mean of means counts a short batch as much as a long one, so add up right answers and images':
         lambda batches: sum(_accuracies(batches))/len(batches),
      'that is the last batch only': lambda batches: _accuracies(batches)[-1],
@@ -794,9 +794,9 @@ def _batch_together(f, params, batches, lr, epochs):
 
 _train = _train_by(_right_step)
 _line = _formula('((xb*params - yb)**2).mean()', 'params, xb, yb')
-def _a_training(o):
-    (params,x,y),epochs,lr = o
-    return _line,_old(params, None),[(x,y),(y,x)],lr,epochs
+def _a_training(rnd):
+    params,x,y = _tensors(rnd, 3, 2, lo=-8, hi=8)
+    return _line,_old(params, None),[(x,y),(y,x)],rnd.choice([0.0625,0.125]),rnd.randint(0, 3)
 
 _exercise('train(f, params, batches, lr, epochs)',
     "the parameters after `epochs` passes over `batches`, a list of pairs `(xb, yb)`: for each, "
@@ -806,8 +806,7 @@ _exercise('train(f, params, batches, lr, epochs)',
      (_line, _old(_floats(0), None), [(_floats(1,2),_floats(2,4)), (_floats(3),_floats(6))], 0.1, 1),
      (_line, _old(_floats(1,2), None), [(_floats(1,1),_floats(3,4)), (_floats(2,1),_floats(6,4))], 0.1, 3),
      (_line, _old(_floats(1), None), [(_floats(1),_floats(2))], 0.1, 0)],
-    lambda st: st.tuples(_tensors(st, 3, 2, lo=-8, hi=8), st.integers(0, 3),
-                         st.sampled_from([0.0625,0.125])).map(_a_training),
+    _a_training,
     {'the gradients pile up: after each step, set them to None or to zero': _piled_up,
      'that goes uphill':
         _train_by(lambda f,params,o,lr: 2*params.detach()-_right_step(f, params, o, lr)),
@@ -831,7 +830,7 @@ _exercise('relu(x)',
     "like `x`",
     lambda x: F.relu(x),
     [(_floats(-1,4),), (_floats([0,-0.5],[2,-3]),), (_floats(-2,-1),)],
-    lambda st: _tensors(st, 1, (1,3), (1,3)),
+    lambda rnd: _tensors(rnd, 1, (1,3), (1,3)),
     {'that is the absolute value, a negative number should become 0': lambda x: x.abs(),
      'that keeps the negative numbers, take the larger of each number and 0': lambda x: x.clamp(max=0),
      'that is the unit step, a positive number should stay what it is': lambda x: (x>0).float(),
@@ -841,11 +840,10 @@ _exercise('relu(x)',
      'negative numbers should become 0, not a little less negative':
         lambda x: torch.where(x>0, x, 0.01*x)})
 
-def _net(st):
-    def make(sizes):
-        n,k,h,m = sizes
-        return st.tuples(*[_tensors(st, 1, *o, lo=-16, hi=16) for o in ((n,k), (k,h), (h,), (h,m), (m,))])
-    return st.tuples(*[st.integers(1, 3)]*4).flatmap(make).map(_flat)
+def _net(rnd):
+    n,k,h,m = (rnd.randint(1, 3) for _ in 'nkhm')
+    shapes = (n,k),(k,h),(h,),(h,m),(m,)
+    return tuple(_tensors(rnd, 1, *o, lo=-16, hi=16)[0] for o in shapes)
 
 _exercise('mlp(x, w1, b1, w2, b2)',
     "the scores of a network: a linear layer, ReLU, a linear layer, for rows `x` [n,k], weights "
@@ -921,7 +919,7 @@ _exercise('TrainLosses()',
     "the training loader, in order, and starts anew with each `fit`",
     _RightLosses,
     [(_Training(1, 1),), (_Training(1, 3),), (_Training(2, 2),)],
-    lambda st: st.tuples(st.builds(_Training, st.integers(1, 3), st.integers(1, 4))),
+    lambda rnd: (_Training(rnd.randint(1, 3), rnd.randint(1, 4)),),
     {'the batches of the validation loader are in it too, `self.learn.training` tells them apart':
         _AllLosses,
      'the losses of the `fit` before are still there, make the list in `before_fit`': _NeverEmptied,
@@ -932,13 +930,16 @@ _exercise('TrainLosses()',
         _OneAnEpoch}, apply=_losses_noted)
 
 # %% ../nbs/12_exercises.ipynb #0ac8e71c
+def _some_labels(rnd):
+    n = rnd.randint(2, 10)
+    return _labels(rnd, rnd.randint(1, 5), n),n
+
 _exercise('one_hot(labels, n)',
     "a row for each of the class numbers `labels`, int64 [k], with 1 in the place of its class "
     "and 0 elsewhere: a float tensor [k,n]",
     lambda labels,n: F.one_hot(labels, n).float(),
     [(_ints(0,2),3), (_ints(1),3), (_ints(3,0,1,1),5)],
-    lambda st: st.tuples(st.integers(2, 10), st.integers(1, 5)).flatmap(
-        lambda o: st.tuples(_labels(st, o[1], o[0]), st.just(o[0]))),
+    _some_labels,
     {'there should be `n` columns, even if the last classes do not occur':
         lambda labels,n: F.one_hot(labels).float(),
      'those are whole numbers, `float()` makes fractions of them': lambda labels,n: F.one_hot(labels, n),
@@ -957,7 +958,7 @@ _exercise('softmax(preds)',
     "row: a tensor [n,c]",
     lambda preds: torch.softmax(preds.double(), dim=1).float(),
     [(_floats([0,0]),), (_floats([1,2,3]),), (_floats([1,2],[3,0]),), (_floats([-2,0.5,1],[0,0,4],[1,1,1]),)],
-    lambda st: _tensors(st, 1, (1,4), (2,5)),
+    lambda rnd: _tensors(rnd, 1, (1,4), (2,5)),
     {'divide by the sum of each row, `sum(1, keepdim=True)`, not of everything':
         lambda preds: preds.exp()/preds.exp().sum(),
      'that adds up columns, each row is an image: `sum(1, keepdim=True)`':
@@ -972,9 +973,9 @@ _exercise('softmax(preds)',
         lambda preds: F.one_hot(preds.argmax(1), preds.shape[1]).float()})
 
 def _of_labels(preds, labels): return preds[torch.arange(len(labels)),labels]
-def _scores(st):
-    return st.tuples(st.integers(1, 4), st.integers(2, 4)).flatmap(
-        lambda o: st.tuples(_tensors(st, 1, *o), _labels(st, *o))).map(_flat)
+def _scores(rnd):
+    n,k = rnd.randint(1, 4),rnd.randint(2, 4)
+    return *_tensors(rnd, 1, n, k),_labels(rnd, n, k)
 
 _ten = [(_floats([0,0]), _ints(1)), (_floats([1,2,3]), _ints(2)), (_floats([1,2],[3,0.5]), _ints(0,0)),
         (_floats([1,0,-1],[2,0,0],[0,-1,1]), _ints(0,1,2))]
@@ -1016,7 +1017,7 @@ _exercise('digit_accuracy(preds, labels)',
     "`labels` int64 [n]: a number in 0..1",
     lambda preds,labels: torch.as_tensor(np.mean(preds.numpy().argmax(1)==labels.numpy())),
     [_ten[1], (_floats([1,2],[3,0.5]), _ints(1,1)), (_three, _ints(2,1,1)), (_three, _ints(1,0,1)), _ten[3]],
-    lambda st: _scores(st).filter(_one_best),
+    lambda rnd: _until(_one_best, lambda: _scores(rnd)),
     {'the class is where the highest score is, `argmax`, not the score itself':
         lambda preds,labels: (preds.max(1).values==labels).float().mean(),
      'that looks down the columns, the scores of an image are a row: `argmax(1)`':
