@@ -9,6 +9,7 @@ __all__ = ['mnist_distance', 'is_3', 'PixelSimilarity']
 import torch
 from torch import Tensor
 from fastcore.basics import patch
+from .checks import check_images, check_labels, check_sizes
 
 # %% ../nbs/02_baseline.ipynb #c61afdc4
 def mnist_distance(
@@ -16,22 +17,8 @@ def mnist_distance(
     b:Tensor, # Images, fractions; their shape broadcasts with that of `a`
 )->Tensor: # A distance for each pair: the shape of `a-b` less two axes
     "Mean absolute difference over the last two axes; `ValueError` for misfits"
-    _check_pair(a, b)
+    check_sizes(a, b)
     return (a-b).abs().mean((-1,-2))
-
-# %% ../nbs/02_baseline.ipynb #e42027e4
-def _check_pair(a, b):
-    "`ValueError` unless `a` and `b` are tensors of fractions whose shapes fit"
-    if not all(isinstance(o, Tensor) and o.is_floating_point() for o in (a,b)):
-        got = [getattr(o, 'dtype', type(o).__name__) for o in (a,b)]
-        raise ValueError(f"expected tensors of fractions, got {got[0]} and "
-                         f"{got[1]}: turn pixels 0..255 into .float()/255")
-    pairs = zip(a.shape[::-1], b.shape[::-1])
-    one_size = a.ndim>=2 and a.shape[-2:]==b.shape[-2:]
-    if not one_size or any(m!=n and 1 not in (m,n) for m,n in pairs):
-        raise ValueError(f"images {list(a.shape)} and {list(b.shape)} do not "
-                         "fit: take images of one size, one against many or "
-                         "equally many")
 
 # %% ../nbs/02_baseline.ipynb #ea21f512
 def is_3(
