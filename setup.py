@@ -19,6 +19,6 @@ setup(
     package_dir={'mnist_basics.notebooks': 'nbs'},
     package_data={
         'mnist_basics': ['idx/*', 'web/*'],
-        'mnist_basics.notebooks': ['*.ipynb']},
+        'mnist_basics.notebooks': ['*.ipynb', 'workshop/*.ipynb']},
     include_package_data=False,
 )

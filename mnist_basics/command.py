@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MARK', 'STYLE', 'PAGE', 'UNSURE', 'COMMANDS', 'add_training', 'whole_number', 'digits_in', 'Parser', 'make_parser',
-           'settings', 'write_whole', 'check_target', 'check_report', 'Usage', 'prepare', 'deliver', 'ladder_command',
-           'footnote', 'picture', 'chart', 'table', 'mistakes', 'report_page', 'write_report', 'read_digit',
-           'opinion_line', 'answer', 'predict_command', 'data_command', 'series_folder', 'copy_notebooks',
+           'settings', 'check_target', 'check_report', 'Usage', 'prepare', 'deliver', 'ladder_command', 'footnote',
+           'picture', 'chart', 'table', 'mistakes', 'report_page', 'write_report', 'read_digit', 'opinion_line',
+           'answer', 'predict_command', 'data_command', 'series_folder', 'notebook_names', 'copy_notebooks',
            'notebooks_command', 'draw_command', 'reason', 'main']
 
 # %% ../nbs/15_command.ipynb #41fdd440
@@ -20,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 import mnist_basics
+from .files import write_whole
 
 # %% ../nbs/15_command.ipynb #d4fb4b93
 def add_training(
@@ -98,20 +99,6 @@ def settings(
         fits = (None,) if o=='report' else (None, 'predict', 'data') if o=='digits' else (None, 'predict')
         if o in args and args.command not in fits: raise ValueError(f'--{o} does not go with {args.command}')
     return SimpleNamespace(**{**training, **vars(args)})
-
-# %% ../nbs/15_command.ipynb #4df3fba3
-def write_whole(
-    path, # File to write; what is there is replaced
-    content:bytes, # What it shall hold
-):
-    "Write `content` to `path` in one step, through a file beside it; devices and pipes are written directly"
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file(): return path.write_bytes(content)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/15_command.ipynb #c4223889
 def check_target(
@@ -429,26 +416,33 @@ def series_folder()->Path: # Holds the notebooks of the series
     "Where the notebooks of this installation are"
     package = Path(str(resources.files('mnist_basics')))
     for o in (package/'notebooks', package.parent/'nbs'):
-        if (o/'index.ipynb').exists() or (o/'00_data.ipynb').exists(): return o
+        if (o/'index.ipynb').exists(): return o
     raise FileNotFoundError('this installation has no notebooks: reinstall mnist_basics')
 
 # %% ../nbs/15_command.ipynb #fcfcc633
+def notebook_names(
+    folder, # Holds notebooks, and those of the workshop in a folder `workshop`
+)->list: # Such as "01_pixels.ipynb" and "workshop/02_files.ipynb"
+    "The notebooks of both floors in `folder`, the lessons first"
+    found = (sorted(Path(folder).glob(o)) for o in ('*.ipynb','workshop/*.ipynb'))
+    return [p.relative_to(folder).as_posix() for o in found for p in o]
+
 def copy_notebooks(
     dest, # Folder to copy to; it is made if need be
     force:bool=False, # Overwrite what differs?
     source=None, # Folder to copy from; None means the series
 )->dict: # Name to "copied", "unchanged", "kept" (it differs) or "replaced" (it differed)
-    "Copy each notebook that `dest` lacks; one that differs is the reader's work and stays unless `force`"
-    source,dest = Path(source or series_folder()),Path(dest)
-    if dest.exists() and not dest.is_dir(): raise NotADirectoryError(f'{dest} is a file; the notebooks need a folder')
-    dest.mkdir(parents=True, exist_ok=True)
-    res = {}
-    for o in sorted(source.glob('*.ipynb')):
-        there,content = dest/o.name,o.read_bytes()
-        if not os.path.lexists(there): res[o.name] = 'copied'
-        elif there.is_file() and there.read_bytes()==content: res[o.name] = 'unchanged'
-        else: res[o.name] = 'replaced' if force else 'kept'
-        if res[o.name] in ('copied','replaced'): write_whole(there, content)
+    "Copy each notebook that `dest` lacks; one that differs is the reader's, and stays unless `force`"
+    source,dest,res = Path(source or series_folder()),Path(dest),{}
+    if dest.exists() and not dest.is_dir():
+        raise NotADirectoryError(f'{dest} is a file; the notebooks need a folder')
+    for name in notebook_names(source):
+        there,content = dest/name,(source/name).read_bytes()
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(there): res[name] = 'copied'
+        elif there.is_file() and there.read_bytes()==content: res[name] = 'unchanged'
+        else: res[name] = 'replaced' if force else 'kept'
+        if res[name] in ('copied','replaced'): write_whole(there, content)
     return res
 
 # %% ../nbs/15_command.ipynb #27521db0

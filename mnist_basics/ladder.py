@@ -6,8 +6,8 @@
 __all__ = ['RUNGS', 'TRAINERS', 'TEN_RUNGS', 'Data', 'digit_data', 'per_class', 'image_mean', 'class_mean', 'train_baseline',
            'Classifier', 'train_linear', 'train_net', 'train_deep', 'Rung', 'choose', 'check_device', 'Trained',
            'train_rung', 'train_rungs', 'measure', 'n_params', 'climb', 'ladder_lines', 'plot_ladder', 'look',
-           'tensors_of', 'recipe', 'cache_folder', 'ModelCache', 'ready_rungs', 'confusion', 'worst_mistakes',
-           'plot_history', 'rungs_for']
+           'tensors_of', 'recipe', 'ModelCache', 'ready_rungs', 'confusion', 'worst_mistakes', 'plot_history',
+           'rungs_for']
 
 # %% ../nbs/09_ladder.ipynb #efc65ec7
 import os
@@ -23,6 +23,7 @@ from typing import Callable, NamedTuple
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
+from .files import cache_folder
 from .data import default_device, progress, sample_tensors, set_seed
 from .baseline import PixelSimilarity
 from .linear_model import BasicOptim, DataLoader, init_params, linear, mnist_loss, train_epoch, validate_epoch
@@ -358,11 +359,6 @@ def recipe(
 )->str: # 64 hexadecimal digits
     "A fingerprint of the source of `modules`, taken once a process"
     return sha256(b'\0'.join((files('mnist_basics')/f'{o}.py').read_bytes() for o in modules)).hexdigest()
-
-def cache_folder()->Path: # It need not exist yet
-    "Where trained models are kept: the folder in `MNIST_BASICS_CACHE`, else the cache folder that the system gives us"
-    from platformdirs import user_cache_dir
-    return Path(os.getenv('MNIST_BASICS_CACHE') or user_cache_dir('mnist_basics', appauthor=False)).expanduser()
 
 # %% ../nbs/09_ladder.ipynb #1b674cc2
 class ModelCache:

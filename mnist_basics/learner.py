@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from fastcore.basics import AttrDict, listify, patch
 from torch import Tensor, nn
+from .files import write_whole
 from .data import progress
-from .mlp import _read_tensors, _replace_file, load_model, make_mlp, save_model
+from .mlp import _read_tensors, load_model, make_mlp, save_model
 from .pixels import show_images
 from .resnet18 import layer_shapes, make_resnet18, one_cycle
 
@@ -722,5 +723,5 @@ def export_onnx(self:Learner, file): # Where to
     model,images = deepcopy(self.model).cpu().eval(),torch.zeros(2, *self.shape)
     made = torch.onnx.export(model, (images,), dynamo=True, verbose=False, dynamic_shapes=({0:'n'},),
                              input_names=['images'], output_names=['scores'])
-    _replace_file(Path(file), made.model_proto.SerializeToString())
+    write_whole(Path(file), made.model_proto.SerializeToString())
     return Path(file)

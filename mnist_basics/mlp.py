@@ -6,11 +6,12 @@
 __all__ = ['simple_net', 'make_mlp', 'train_mlp', 'save_model', 'load_model']
 
 # %% ../nbs/05_mlp.ipynb #6e5967c0
-import json, os, secrets
+import json
 from hashlib import sha256
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from .files import write_whole
 from .data import default_device, progress, set_seed
 from .linear_model import BasicOptim, DataLoader, linear, mnist_loss, three_or_seven, train_epoch, validate_epoch
 
@@ -80,17 +81,6 @@ def _fingerprint(tensors, text):
         h.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
     return h.hexdigest()
 
-def _replace_file(file, data):
-    "Put the bytes `data` at `file`: whole, or not at all"
-    tmp = file.with_name(f'{file.name}.{secrets.token_hex(4)}.tmp')
-    try:
-        with open(tmp, 'xb') as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(tmp, file)
-    finally: tmp.unlink(missing_ok=True)
-
 def _to_json(info):
     "`info` as JSON; `ValueError` if it can't be written so"
     try: return json.dumps(info, allow_nan=False)
@@ -111,7 +101,7 @@ def save_model(
     if bad is not None: raise ValueError(f"nothing was saved, {bad} holds NaN or infinite numbers: train again, with a lower lr")
     text = _to_json(info)
     file.parent.mkdir(parents=True, exist_ok=True)
-    _replace_file(file, save(tensors, {'info':text, 'sha256':_fingerprint(tensors, text)}))
+    write_whole(file, save(tensors, {'info':text, 'sha256':_fingerprint(tensors, text)}))
     return file
 
 # %% ../nbs/05_mlp.ipynb #094fa38f

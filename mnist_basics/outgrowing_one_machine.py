@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
+from .files import write_whole
 from .data import default_device, mnist, set_seed
 from .learner import Adam, Callback, CancelEpochException, DataLoaders, Learner
 from .linear_model import DataLoader, batch_accuracy
-from .mlp import _replace_file, make_mlp
+from .mlp import make_mlp
 
 # %% ../nbs/17_outgrowing_one_machine.ipynb #2a1d2ad5
 def my_part(
@@ -199,7 +200,7 @@ def write(self:Checkpoint):
     data = BytesIO()
     torch.save(state, data)
     self.file.parent.mkdir(parents=True, exist_ok=True)
-    _replace_file(self.file, data.getvalue())
+    write_whole(self.file, data.getvalue())
 
 @patch
 def read(self:Checkpoint)->dict: # What `write` has written, or `None` if there is no file

@@ -8,9 +8,12 @@ import base64, io, json, re
 from difflib import unified_diff
 from html.parser import HTMLParser
 from itertools import zip_longest
+from pathlib import Path
 import numpy as np
 from PIL import Image
 
+NBS = Path(__file__).resolve().parent.parent/'nbs'
+NOTEBOOKS = [*sorted(NBS.glob('*.ipynb')), *sorted(NBS.glob('workshop/*.ipynb'))]
 TIGHT = 1e-5
 BLOCK, GREY = 8, .12  # side of a block in pixels; how far its mean grey may differ, in 0..1
 NUMBER = re.compile(r'(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w)')
@@ -19,6 +22,11 @@ NOISE = [(re.compile(p), to) for p, to in [
     (r'( at)? 0x[0-9a-fA-F]{6,}', ''),                        # addresses, which nbdev-clean takes out
     (r'\b\d+:\d\d(:\d\d)?(\.\d+)?\b', 'TIME'),                # 01:23
     (r'\b[\d.,]+ ?(ns|µs|us|ms|s|sec|secs|seconds|min)\b', 'TIME')]]
+
+
+def nb_name(path):
+    "The name of a notebook seen from `nbs`, as in `workshop/02_files`"
+    return path.relative_to(NBS).with_suffix('').as_posix()
 
 
 def joined(o): return o if isinstance(o, str) else ''.join(o)

@@ -4,10 +4,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import pytest
 from filelock import FileLock
+from outputs import NOTEBOOKS, nb_name
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
-PAGES = ['index', *(p.stem[3:] for p in NOTEBOOKS if p.stem != 'index')]
+def page_of(path):
+    "The page of a notebook, as in `workshop/files`"
+    return re.sub(r'\b\d\d_', '', nb_name(path))
+
+
+PAGES = ['index', *(page_of(p) for p in NOTEBOOKS if p.stem != 'index')]
 SUBPATH = 'some/where'
 SIZES = {'wide': (1280, 900), 'phone': (390, 844)}
 
@@ -71,13 +76,13 @@ def visit(browser, base):
 def test_it_builds_without_a_complaint(site):
     status, said = json.loads((site.parents[1]/'said.json').read_text())
     assert status == 0, said
-    assert {p.stem for p in site.glob('*.html')} >= set(PAGES)
+    assert {p.relative_to(site).with_suffix('').as_posix() for p in site.rglob('*.html')} >= set(PAGES)
 
 
 def test_next_leads_through_all_pages_in_order(site):
     way = ['index']
-    while found := re.search(r'<div class="nav-page nav-page-next">\s*<a href="(?:\./)?([\w.]+)\.html"', (site/f'{way[-1]}.html').read_text(encoding='utf-8')):
-        way.append(found[1])
+    while found := re.search(r'<div class="nav-page nav-page-next">\s*<a href="([\w./]+)\.html"', (site/f'{way[-1]}.html').read_text(encoding='utf-8')):
+        way.append(os.path.normpath(os.path.join(os.path.dirname(way[-1]), found[1])))
         assert len(way) <= len(PAGES)
     assert way == PAGES
 
@@ -85,9 +90,9 @@ def test_next_leads_through_all_pages_in_order(site):
 def options(cell): return dict(re.findall(r'^#\| ?([\w-]+): *"?(.*?)"?$', ''.join(cell['source']), re.M))
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=nb_name)
 def test_figures_have_their_captions_and_places(site, path):
-    page = (site/f'{path.stem[3:] if path.stem != "index" else "index"}.html').read_text(encoding='utf-8')
+    page = (site/f'{page_of(path)}.html').read_text(encoding='utf-8')
     cells = json.loads(path.read_text(encoding='utf-8'))['cells']
     for o in map(options, (c for c in cells if c['cell_type'] == 'code' and c['outputs'])):
         if 'fig-cap' not in o: continue
@@ -99,7 +104,7 @@ def test_figures_have_their_captions_and_places(site, path):
 
 
 def test_each_notebook_lies_beside_its_page(site):
-    for p in NOTEBOOKS: assert (site/'notebooks'/p.name).read_bytes() == p.read_bytes()
+    for p in NOTEBOOKS: assert (site/'notebooks'/f'{nb_name(p)}.ipynb').read_bytes() == p.read_bytes()
 
 
 # ---- each page

@@ -3,7 +3,8 @@ import ast, json, os, re, signal, subprocess, sys, threading
 from html.parser import HTMLParser
 from pathlib import Path
 import pytest
-from mnist_basics.command import copy_notebooks, main, make_parser, series_folder, write_whole
+from mnist_basics.command import copy_notebooks, main, make_parser, notebook_names, series_folder
+from mnist_basics.files import write_whole
 
 CALL = [sys.executable, '-c', 'import sys; from mnist_basics.command import main; sys.exit(main())']
 KEYS = ['stage', 'what', 'parameters', 'accuracy', 'per_class', 'seconds', 'seed', 'device']
@@ -353,7 +354,7 @@ def test_reading_while_others_write(capsys):
 
 def test_the_cache_lies_where_the_system_wants_it(monkeypatch):
     from platformdirs import user_cache_path
-    from mnist_basics.ladder import cache_folder
+    from mnist_basics.files import cache_folder
     monkeypatch.setenv('MNIST_BASICS_CACHE', '')
     assert cache_folder() == user_cache_path('mnist_basics', appauthor=False)
     monkeypatch.setenv('MNIST_BASICS_CACHE', '~/models')
@@ -409,8 +410,8 @@ def test_report_without_epochs_or_mistakes(tmp_path, capsys):
 def test_notebooks_of_the_reader_are_kept(tmp_path, capsys):
     dest = tmp_path/'new'/'series'
     assert main(['notebooks', str(dest)]) == 0
-    names = sorted(o.name for o in series_folder().glob('*.ipynb'))
-    assert sorted(os.listdir(dest)) == names and '00_data.ipynb' in names
+    names = notebook_names(series_folder())
+    assert notebook_names(dest) == names and {'01_pixels.ipynb', 'workshop/02_files.ipynb'} < set(names)
     assert all((dest/o).read_bytes() == (series_folder()/o).read_bytes() for o in names)
     mine, gone = dest/names[0], dest/names[1]
     mine.write_text('my notes')
@@ -423,13 +424,13 @@ def test_notebooks_of_the_reader_are_kept(tmp_path, capsys):
     assert mine.read_text() == 'my notes' and gone.exists() and (dest/names[2]).stat().st_mtime_ns == stamp
     assert main(['notebooks', str(dest), '--force']) == 0
     assert mine.read_bytes() == (series_folder()/names[0]).read_bytes()
-    assert sorted(os.listdir(dest)) == names
+    assert notebook_names(dest) == names
 
 
 def test_a_dangling_link_is_the_readers_too(tmp_path):
     source, dest = tmp_path/'source', tmp_path/'dest'
     for o in source, dest: o.mkdir()
-    (source/'00_data.ipynb').write_text('as published')
-    (dest/'00_data.ipynb').symlink_to(tmp_path/'elsewhere')
-    assert copy_notebooks(dest, source=source) == {'00_data.ipynb': 'kept'}
+    (source/'01_pixels.ipynb').write_text('as published')
+    (dest/'01_pixels.ipynb').symlink_to(tmp_path/'elsewhere')
+    assert copy_notebooks(dest, source=source) == {'01_pixels.ipynb': 'kept'}
     assert not (tmp_path/'elsewhere').exists()

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
+from outputs import NOTEBOOKS, nb_name
+
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location('first_cell', ROOT/'tools'/'first_cell.py')
 tool = importlib.util.module_from_spec(spec)
@@ -52,7 +54,7 @@ def test_it_installs_what_is_missing(published, missing, asked):
     assert run_cell(cell, missing) == want[:asked]
 
 
-@pytest.mark.parametrize('path', sorted((ROOT/'nbs').glob('*.ipynb')), ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=nb_name)
 def test_each_notebook_gets_one(published, path):
     nb = json.loads(path.read_text(encoding='utf-8'))
     new = tool.with_first_cell(nb, published)

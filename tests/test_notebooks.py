@@ -2,22 +2,21 @@
 import copy, os, shutil, subprocess, sys
 from pathlib import Path
 import pytest
-from outputs import differences, load
+from outputs import NOTEBOOKS, differences, load, nb_name
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=nb_name)
 def test_runs_and_shows_what_is_saved(path, tmp_path):
-    fresh = tmp_path/'nbs'/path.name
-    fresh.parent.mkdir()
+    fresh = tmp_path/path.relative_to(ROOT)
+    fresh.parent.mkdir(parents=True)
     for src, dst in ((ROOT/'pyproject.toml', tmp_path), (path, fresh)): shutil.copy(src, dst)
     command = [Path(sys.executable).with_name('nbdev-test'), '--save', fresh]
     run = subprocess.run(command, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True)
     assert run.returncode == 0 and 'Success.' in run.stdout, run.stdout + run.stderr
     found = differences(load(path), load(fresh))
-    assert not found, '\n'.join(f'{path.name}, cell {i}: {what}' for i, what in found.items())
+    assert not found, '\n'.join(f'{nb_name(path)}, cell {i}: {what}' for i, what in found.items())
 
 
 PLANTED = {  # a change in one saved output, by what it is

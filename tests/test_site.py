@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import pytest
 from fastcore.nbio import mk_cell, new_nb, read_nb, write_nb
+from outputs import NOTEBOOKS, nb_name
 
 spec = importlib.util.spec_from_file_location('site_tool', Path(__file__).parents[1]/'tools'/'site.py')
 site = importlib.util.module_from_spec(spec)
@@ -77,11 +78,11 @@ def test_exports_are_parted_without_loss():
 
 def test_sidebar_lists_all_notebooks_in_order():
     listed = re.findall(r'^ +- (\S+\.ipynb)$', (site.ROOT/'_quarto.yml').read_text(encoding='utf-8'), re.M)
-    assert listed == ['index.ipynb', *(p.name for p in sorted((site.ROOT/'nbs').glob('[0-9]*.ipynb')))]
+    assert listed == ['index.ipynb', *(f'{nb_name(p)}.ipynb' for p in NOTEBOOKS if p.stem != 'index')]
 
-def links(git_url):
+def links(git_url, src='04_linear_model.ipynb'):
     cfg = SimpleNamespace(git_url=git_url, user='ada', repo='mnist_basics', branch='main', nbs_path=Path('nbs'))
-    return dict(o[:2] for o in site.notebook_links(cfg, '04_linear_model.ipynb'))
+    return dict(o[:2] for o in site.notebook_links(cfg, src))
 
 def test_links_to_notebooks():
     assert links('') == {'Download the notebook': 'notebooks/04_linear_model.ipynb'}
@@ -89,6 +90,7 @@ def test_links_to_notebooks():
         'Open in Colab': 'https://colab.research.google.com/github/ada/mnist_basics/blob/main/nbs/04_linear_model.ipynb',
         'Open in Kaggle': 'https://kaggle.com/kernels/welcome?src=https://github.com/ada/mnist_basics/blob/main/nbs/04_linear_model.ipynb',
         'Download the notebook': 'notebooks/04_linear_model.ipynb'}
+    assert links('', 'workshop/02_files.ipynb') == {'Download the notebook': '../notebooks/workshop/02_files.ipynb'}
 
 @pytest.mark.parametrize('ground', ['#ffffff', '#7d7d7d', '#777777', '#707070', '#6a6a6a', '#000000', '#1f9d80'])
 def test_a_shaded_cell_can_be_read(ground):

@@ -3,10 +3,9 @@ import json, re
 from pathlib import Path
 import pytest
 from smalldocs.markdown import pandoc_id
+from outputs import NBS, NOTEBOOKS, nb_name
 
-NBS = Path(__file__).resolve().parent.parent/'nbs'
-NOTEBOOKS = sorted(NBS.glob('*.ipynb'))
-LINK = re.compile(r'\]\(([\w-]*\.ipynb)?#([\w.-]+)\)')
+LINK = re.compile(r'\]\(([\w./-]*\.ipynb)?#([\w.-]+)\)')
 CHECK = re.compile(r'^\s*(assert|test_\w+\(|with expect_fail)', re.M)
 
 
@@ -42,10 +41,10 @@ def sections(path):
     return res
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=nb_name)
 def test_links_to_a_place_arrive(path):
     lost = [(page, place) for kind, source in cells(path) if kind == 'markdown' for page, place in LINK.findall(source)
-            if place not in places(NBS/page if page else path)]
+            if place not in places(path.parent/page if page else path)]
     assert not lost
 
 
@@ -78,6 +77,6 @@ def test_the_list_from_a_to_z_has_every_term():
     assert [place for _, place in listed] == [pandoc_id(name) for name, _ in listed]
 
 
-@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if re.match(r'0[0-69]_', p.name)], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if re.match(r'0[0-69]_', nb_name(p))], ids=lambda p: p.stem)
 def test_a_page_leads_to_the_glossary(path):
     assert any('(13_glossary.ipynb#' in source for kind, source in cells(path) if kind == 'markdown')

@@ -62,11 +62,12 @@ def main():
     ap.add_argument('--check', action='store_true', help='write nothing, say which notebooks differ')
     args = ap.parse_args()
     stale = {}
-    for path in sorted((ROOT/'nbs').glob('*.ipynb')):
+    nbs = ROOT/'nbs'
+    for path in sorted([*nbs.glob('*.ipynb'), *nbs.glob('workshop/*.ipynb')]):
         old = json.loads(path.read_text(encoding='utf-8'))
         if (new := with_first_cell(old)) != old: stale[path] = new
     if args.check:
-        if stale: sys.exit(f"have another first cell: {', '.join(p.name for p in stale)}; run: python tools/first_cell.py")
+        if stale: sys.exit(f"have another first cell: {', '.join(str(p.relative_to(ROOT)) for p in stale)}; run: python tools/first_cell.py")
         return
     for path, nb in stale.items():
         path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')

@@ -91,7 +91,7 @@ def process(work):
     "Let nbdev process a copy of the notebooks in `work`, the current folder, and return the folder of the results"
     for f in ('pyproject.toml', '_quarto.yml'): shutil.copy(ROOT/f, work)
     shutil.copytree(ROOT/'nbs', work/'nbs', ignore=shutil.ignore_patterns('.*', 'nbdev.yml', 'sidebar.yml'))
-    for nb in (work/'nbs').glob('*.ipynb'):
+    for nb in (work/'nbs').rglob('*.ipynb'):
         for prepare in (part_exports, captioned_pictures, only_imports): prepare(nb)
     os.environ['PYTHONWARNINGS'] = 'ignore'  # what an import says when nbdev runs it here would stand on the page
     refresh_quarto_yml()
@@ -121,11 +121,12 @@ def readable(match):
     return match[1] + ('#000000' if (light+.05)/.05 > 1.05/(light+.05) else '#ffffff')
 
 def notebook_links(cfg, src):
-    "Where the notebook `src` can be run, and had: what to call each place, its address, and its icon"
+    "Where the notebook `src`, such as `workshop/02_files.ipynb`, can be run, and had: what to call each place, its address, and its icon"
     path = f'github.com/{cfg.user}/{cfg.repo}/blob/{cfg.branch}/{cfg.nbs_path.name}/{src}'
+    up = '../'*src.count('/')
     places = [('Open in Colab', f'https://colab.research.google.com/{path.replace("github.com", "github", 1)}', 'play-circle'),
               ('Open in Kaggle', f'https://kaggle.com/kernels/welcome?src=https://{path}', 'play-circle')]
-    return (places if cfg.git_url else []) + [('Download the notebook', f'notebooks/{src}', 'download')]
+    return (places if cfg.git_url else []) + [('Download the notebook', f'{up}notebooks/{src}', 'download')]
 
 def links_html(links):
     "A list of links as it stands below the title of a page"
@@ -171,10 +172,11 @@ class Pages(Site):
         for page in self.pages.values():
             path,links = self.out/page.out, ''
             if (ROOT/'nbs'/page.src).suffix=='.ipynb':
-                links = links_html(notebook_links(self.cfg, page.src.name))
-                (self.out/'notebooks').mkdir(exist_ok=True)
-                shutil.copy(ROOT/'nbs'/page.src, self.out/'notebooks')
+                links,copy = links_html(notebook_links(self.cfg, str(page.src))),self.out/'notebooks'/page.src
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT/'nbs'/page.src, copy)
             text = finished(path.read_text(encoding='utf-8'))
+            text = text.replace('src="site.js"', f'src="{"../"*(len(page.out.parts)-1)}site.js"')
             path.write_text(text.replace('<div class="quarto-title-meta"></div>', links, 1), encoding='utf-8')
         for f in self.out.rglob('*.css'): f.write_text(REMOTE_IMPORT.sub('', f.read_text(encoding='utf-8')), encoding='utf-8')
 
