@@ -1,72 +1,162 @@
-"Every notebook runs from top to bottom, in a process of its own, and shows what is saved in it."
-import copy, os, shutil, subprocess, sys
+"""Every notebook runs from top to bottom, in its own process, and shows what is saved.
+
+With `MNIST_BASICS_OLD_ARITHMETIC=1` those that train run with the instructions of an
+old processor and two threads: what training decides must stay in its bands.
+"""
+import ast, base64, io, json, os, re, shutil, subprocess, sys
+from contextlib import nullcontext
 from pathlib import Path
 import pytest
-from outputs import NOTEBOOKS, differences, load, nb_name
+from PIL import Image
+from outputs import NOTEBOOKS, band_of, differences, joined, load, nb_name, runs
 
 ROOT = Path(__file__).resolve().parent.parent
+OLD = dict(ATEN_CPU_CAPABILITY='default', ONEDNN_MAX_CPU_ISA='SSE41',
+           MKL_CBWR='COMPATIBLE', OMP_NUM_THREADS='2', OMP_WAIT_POLICY='passive')
+old_arithmetic = bool(os.getenv('MNIST_BASICS_OLD_ARITHMETIC'))
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=nb_name)
-def test_runs_and_shows_what_is_saved(path, tmp_path):
-    fresh = tmp_path/path.relative_to(ROOT)
-    fresh.parent.mkdir(parents=True)
-    for src, dst in ((ROOT/'pyproject.toml', tmp_path), (path, fresh)): shutil.copy(src, dst)
+def cells(path): return [o for o in load(path)['cells'] if runs(o)]
+def trains(path): return any(band_of(o['source']) for o in cells(path))
+def each(paths): return pytest.mark.parametrize('path', paths, ids=nb_name)
+
+
+def execute(path, folder, **env):
+    "The notebook at `path` after a run by `nbdev-test` in `folder`"
+    fresh = folder/'nbs'/path.name
+    fresh.parent.mkdir()
+    shutil.copy(ROOT/'pyproject.toml', folder)
+    shutil.copy(path, fresh)
     command = [Path(sys.executable).with_name('nbdev-test'), '--save', fresh]
-    run = subprocess.run(command, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True)
-    assert run.returncode == 0 and 'Success.' in run.stdout, run.stdout + run.stderr
-    found = differences(load(path), load(fresh))
-    assert not found, '\n'.join(f'{nb_name(path)}, cell {i}: {what}' for i, what in found.items())
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **env}
+    run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert run.returncode == 0 and 'Success.' in run.stdout, run.stdout+run.stderr
+    return load(fresh)
 
 
-PLANTED = {  # a change in one saved output, by what it is
-    'a number': ('text/plain', '0.1114', '0.1115'),
-    'a word': ('text/plain', 'tensor', 'tenser'),
-    'a cell of a table': ('text/html', '>9<', '>8<'),
-    'a picture': ('image/png', None, None)}
+@each([o for o in NOTEBOOKS if trains(o)] if old_arithmetic else NOTEBOOKS)
+def test_runs_and_shows_what_is_saved(path, tmp_path):
+    fresh = execute(path, tmp_path, **OLD if old_arithmetic else {})
+    found = differences(load(path), fresh).items()
+    assert not found, '\n'.join(f'{path.name}, cell {i}: {what}' for i, what in found)
 
 
-def notebook(html='<table><tr><th>k</th><th>v</th></tr><tr><td>a</td><td>9</td></tr></table>', png=None, source=''):
-    outputs = [{'output_type': 'stream', 'name': 'stdout', 'text': '10%\r100% took 1.2 s at 0x7f00aa11\n'},
-               {'output_type': 'execute_result', 'data': {'text/plain': 'tensor(0.1114)', 'text/html': html}},
-               {'output_type': 'display_data', 'data': {'image/png': png or picture((8, 8)), 'text/plain': '<Figure>'}}]
-    return {'cells': [{'id': 'a1', 'cell_type': 'code', 'source': source, 'outputs': outputs}]}
+@each(NOTEBOOKS)
+def test_bands_are_valid(path):
+    "Each is 'shape' or a number, or `band_of` raises, and has an output to compare"
+    for cell in cells(path):
+        source = joined(cell['source'])
+        assert not re.search(r'^#\| *tolerance', source, re.M), cell['id']
+        assert cell['outputs'] or not band_of(source), cell['id']
 
 
-def picture(corner):
+TRAINERS = re.compile(r'train_(?!baseline|rungs)\w+|learn\w*\.(fit|fit_one_cycle)')
+MEASURED = re.compile(r'\d\.\d|"image/png"')  # a count or a shape is equal everywhere
+
+
+def trained_in(source):
+    "The calls that train in a cell, outside of the functions that it defines"
+    body = [o for o in ast.parse(source).body if not hasattr(o, 'name')]
+    found = (o for s in body for o in ast.walk(s) if isinstance(o, ast.Call))
+    calls = [ast.unparse(o.func) for o in found]
+    return [o for o in calls if TRAINERS.fullmatch(o)]
+
+
+@each(NOTEBOOKS)
+def test_a_cell_that_trains_and_measures_has_a_band(path):
+    for cell in cells(path):
+        source = re.sub(r'^ *[%!].*$', '', joined(cell['source']), flags=re.M)
+        if MEASURED.search(json.dumps(cell['outputs'])) and not band_of(source):
+            assert not trained_in(source), cell['id']
+
+
+def picture(corner, size=(64, 64)):
     "A white picture with a black square, as a notebook holds it"
-    import base64, io
-    from PIL import Image
-    im, out = Image.new('L', (64, 64), 255), io.BytesIO()
+    im, out = Image.new('L', size, 255), io.BytesIO()
     im.paste(0, (*corner, corner[0]+16, corner[1]+16))
     im.save(out, 'PNG')
     return base64.b64encode(out.getvalue()).decode()
 
 
-@pytest.mark.parametrize('kind', PLANTED)
-def test_a_planted_change_is_found(kind):
-    mime, old, new = PLANTED[kind]
-    changed = notebook()
-    data = next(o['data'] for o in changed['cells'][0]['outputs'] if mime in o.get('data', {}))
-    data[mime] = data[mime].replace(old, new) if old else picture((32, 8))
-    assert list(differences(notebook(), changed)) == ['a1']
+def table(*rows):
+    body = ''.join(f'<tr><td>{a}</td><td>{b}</td></tr>' for a, b in rows)
+    return f'<table>{body}</table>'
 
 
-def test_what_may_differ():
-    other = notebook()
-    other['cells'][0]['outputs'][0]['text'] = '50%\r100% took 3.4 s at 0x7fee0001\n'
-    assert not differences(notebook(), other)
+TABLE = ('digit', 'sure'), ('3', '0.9712')
+SHOWN = dict(text='tensor(0.1114)', html=table(*TABLE), png=picture((8, 8)))
 
 
-def test_a_cell_that_trains_has_its_own_tolerance():
-    def trained(v): return notebook(html=f'<p>accuracy {v}</p>', source='#| tolerance: 0.01\ntrain()')
-    assert not differences(trained(.9701), trained(.9712))
-    assert differences(trained(.9701), trained(.9912))
-    assert differences(notebook(html='<p>0.9701</p>'), notebook(html='<p>0.9712</p>'))
+def notebook(band=None, printed='', **changed):
+    "A notebook of one cell, with an output of each kind"
+    text, html, png = (SHOWN | changed).values()
+    source = f'#| band: {band}\ntrain()' if band else 'x'
+    shown = dict(execute_result={'text/plain': text, 'text/html': html},
+                 display_data={'image/png': png, 'text/plain': '<Figure>'})
+    outputs = [dict(output_type='stream', name='stdout', text=printed),
+               *(dict(output_type=k, data=v) for k, v in shown.items())]
+    return dict(cells=[dict(id='a1', cell_type='code', source=source, outputs=outputs)])
+
+
+DIGIT, WORD = dict(text='tensor(0.1115)'), dict(text='tenser(0.1114)')
+INSIDE = dict(html=table(TABLE[0], ('3', '0.9751')))
+OUTSIDE = dict(html=table(TABLE[0], ('3', '0.9912')))
+MOVED, LARGER = dict(png=picture((32, 8))), dict(png=picture((8, 8), (64, 96)))
+COLUMN = dict(html=table(('digit', 'probability'), TABLE[1]))
+WIDER = dict(html=table(*TABLE).replace('</tr>', '<td>7</td></tr>'))
+ROWS = dict(html=table(*TABLE, ('7', '0.5')))
+
+
+@pytest.mark.parametrize('band,change', [
+    (None, DIGIT), (None, WORD), (None, INSIDE), (None, MOVED), (None, LARGER),
+    (None, COLUMN), (.01, WORD), (.01, OUTSIDE), (.01, LARGER), (.01, COLUMN),
+    (.01, ROWS), ('shape', COLUMN), ('shape', WIDER)])
+def test_a_planted_change_is_caught(band, change):
+    assert list(differences(notebook(band), notebook(band, **change))) == ['a1']
+
+
+@pytest.mark.parametrize('band,change', [
+    (.01, DIGIT), (.01, INSIDE), (.01, MOVED), ('shape', WORD), ('shape', OUTSIDE),
+    ('shape', MOVED), ('shape', LARGER), ('shape', ROWS)])
+def test_what_training_decides_may_differ(band, change):
+    assert not differences(notebook(band), notebook(band, **change))
+
+
+@pytest.mark.parametrize('band', [None, .01, 'shape'])
+def test_an_output_that_is_missing_is_caught(band):
+    short = notebook(band)
+    del short['cells'][0]['outputs'][-1]
+    assert list(differences(notebook(band), short)) == ['a1']
+
+
+def test_times_addresses_and_progress_may_differ():
+    old = notebook(printed='10%\r100% took 1.2 s at 0x7f00aa11\n')
+    new = notebook(printed='50%\r100% took 3.4 s at 0x7fee0001\n')
+    assert not differences(old, new)
+
+
+@pytest.mark.parametrize('band', ['', '0', '5', 'wide', '-0.1'])
+def test_a_wrong_band_is_refused(band):
+    with pytest.raises(ValueError, match="a band is 'shape' or a number"):
+        band_of(f'#| band: {band}\ntrain()')
+
+
+@pytest.mark.parametrize('holds', [True, False])
+def test_a_claim_that_no_longer_holds_is_caught(holds, tmp_path):
+    "Where only shapes are compared, the assert beside the output is what catches"
+    accuracy = .97 if holds else .91
+    sources = f'#| band: shape\naccuracy = {accuracy}\naccuracy', 'assert accuracy>0.95'
+    new = dict(cell_type='code', metadata={}, execution_count=None, outputs=[])
+    nb = dict(cells=[dict(new, id=f'a{i}', source=o) for i, o in enumerate(sources)],
+              metadata={}, nbformat=4, nbformat_minor=5)
+    (tmp_path/'claim.ipynb').write_text(json.dumps(nb))
+    caught = pytest.raises(AssertionError, match='assert accuracy>0.95')
+    with nullcontext() if holds else caught:
+        execute(tmp_path/'claim.ipynb', tmp_path)
 
 
 def test_a_cell_with_a_flag_is_left_out():
-    skipped, changed = notebook(source='#| cuda\nx'), notebook(source='#| cuda\nx')
-    changed['cells'][0]['outputs'] = []
-    assert not differences(skipped, changed)
-    assert differences(notebook(), copy.deepcopy(notebook()) | {'cells': changed['cells']})
+    old, new = notebook(), notebook(**DIGIT)
+    old['cells'][0]['source'] = '#| cuda\nx'
+    assert not differences(old, new)
+    assert differences(notebook(), new)
