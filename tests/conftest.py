@@ -1,16 +1,56 @@
-"What several test files share."
-import shutil
+"What all tests share: how they are spread over the cores, the two arithmetics, and a browser."
+import os, shutil
 from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: a core to each worker
 import pytest
+
+NO_BROWSER = 'there is no browser here: install chromium, or run `playwright install chromium`'
+# What takes longest comes first, so that no core waits for the other in the end
+LONGEST = ('test_notebooks.py', 'test_browser.py', 'test_draw.py', 'test_distributed.py')
+
+
+def pytest_addoption(parser):
+    parser.addoption('--old-arithmetic', action='store_true',
+        help='only the notebooks that train, with the instructions of the oldest'
+        ' processors and two threads: slow, and the figures stay in their bands')
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    "A worker for each core, unless one looks into a single file, or into the process"
+    o = config.option
+    named = any(p.split('::')[0].endswith('.py') for p in config.args)
+    if getattr(o, 'numprocesses', 0) is None and not (named or o.trace or o.usepdb):
+        o.numprocesses = 'auto'
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    "Longest first; the site is built beside the first notebook"
+    def place(o):
+        if o.name == 'test_it_builds_without_a_complaint': return -1
+        return LONGEST.index(o.path.name) if o.path.name in LONGEST else len(LONGEST)
+    items.sort(key=place)
 
 
 @pytest.fixture(scope='session')
 def browser():
     "Chromium: the system's, else the one that Playwright has installed; one a process, as Playwright wants it"
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as p:
-        path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), p.chromium.executable_path)
-        if not Path(path).exists(): pytest.skip('there is no browser here: install chromium, or run `playwright install chromium`')
+    sync_api = pytest.importorskip('playwright.sync_api', reason=NO_BROWSER)
+    with sync_api.sync_playwright() as p:
+        names = 'chromium', 'chromium-browser', 'google-chrome', 'chrome'
+        path = next(filter(None, map(shutil.which, names)), p.chromium.executable_path)
+        if not Path(path).exists(): pytest.skip(NO_BROWSER)
         chromium = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
         yield chromium
         chromium.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    "All tests that lack a browser are told of in one line, of this file"
+    report = yield
+    if report.skipped and report.longrepr[2].endswith(NO_BROWSER):
+        report.longrepr = (__file__, None, report.longrepr[2])
+    return report
