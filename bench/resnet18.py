@@ -102,8 +102,8 @@ def our_epoch(seed, device, **kwargs):
 
 def epochs(n, device):
     "Seconds and accuracies of whole epochs from `n` seeds"
-    runs = {'fastai': fastai_epoch, 'train_resnet18': our_epoch, 'in float32': partial(our_epoch, bf16=False),
-        "at fastai's rate": partial(our_epoch, lr=0.1)}
+    runs = {'fastai': fastai_epoch, 'train_resnet18': our_epoch, 'in bfloat16': partial(our_epoch, precision='bfloat16'),
+        "in bfloat16, at fastai's rate": partial(our_epoch, precision='bfloat16', lr=0.1)}
     res = {k: [] for k in runs}
     for seed in range(n):
         for k,run in runs.items():
@@ -113,7 +113,7 @@ def epochs(n, device):
 
 def spread(n, device):
     "Accuracies at two rates from `n` other seeds"
-    res = {f'lr {lr:g}': [round(our_epoch(seed, device, lr=lr)[1], 4) for seed in range(100, 100+n)] for lr in (0.1,0.01)}
+    res = {f'lr {lr:g}': [round(our_epoch(seed, device, lr=lr, precision='bfloat16')[1], 4) for seed in range(100, 100+n)] for lr in (0.1,0.01)}
     for k,o in res.items(): print(f"{k:8} mean {mean(o):.4f}, least {min(o):.4f}: {o}")
     return res
 
@@ -135,7 +135,7 @@ def main():
     args.add_argument('--json', help='file to write the figures to')
     args = args.parse_args()
     device = default_device()
-    name = torch.cuda.get_device_name(device) if device.type=='cuda' else torch.cpu.get_capabilities().get('cpu_name', platform.machine())
+    name = torch.cuda.get_device_name(device) if device.type=='cuda' else platform.processor() or platform.machine()
     record = dict(device=name, threads=torch.get_num_threads(), torch=torch.__version__, date=time.strftime('%Y-%m-%d'))
     print(', '.join(f'{k} {v}' for k,v in record.items()))
     if args.steps:

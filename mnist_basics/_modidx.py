@@ -667,6 +667,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'mnist_basics.resnet18._check_labels': ('resnet18.html#_check_labels', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18._epoch': ('resnet18.html#_epoch', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18._put': ('resnet18.html#_put', 'mnist_basics/resnet18.py'),
+                                       'mnist_basics.resnet18.check_precision': ( 'resnet18.html#check_precision',
+                                                                                  'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.full_convs': ('resnet18.html#full_convs', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.has_bf16': ('resnet18.html#has_bf16', 'mnist_basics/resnet18.py'),
                                        'mnist_basics.resnet18.layer_shapes': ('resnet18.html#layer_shapes', 'mnist_basics/resnet18.py'),

@@ -33,6 +33,7 @@ def add_training(
     add('--stages', metavar='NAMES', default=argparse.SUPPRESS, help='stages with commas between, such as baseline,linear_model (default: all)')
     add('--seed', metavar='N', type=whole_number, default=argparse.SUPPRESS, help='start of the random numbers (default: 42)')
     add('--device', metavar='NAME', default=argparse.SUPPRESS, help='such as cpu or cuda (default: cuda if there is one)')
+    add('--precision', metavar='NAME', choices=('float32','bfloat16'), default=argparse.SUPPRESS, help='float32 (default), or bfloat16: faster where the processor has it')
     add('--json', metavar='FILE', default=argparse.SUPPRESS, help='write the result as JSON, too; - prints nothing but the JSON')
     if report: add('--report', metavar='FOLDER', default=argparse.SUPPRESS, help='write a page with tables and pictures there, too')
 
@@ -94,7 +95,7 @@ def settings(
     args:argparse.Namespace, # As the parser read them
 )->SimpleNamespace: # With a value for everything
     "The arguments with defaults filled in; `ValueError` where an option does not go with the command"
-    training = dict(digits=tuple(range(10)) if args.command=='predict' else (3,7), stages=None, seed=42, device=None, json=None, report=None)
+    training = dict(digits=tuple(range(10)) if args.command=='predict' else (3,7), stages=None, seed=42, device=None, precision='float32', json=None, report=None)
     for o in training:
         fits = (None,) if o=='report' else (None, 'predict', 'data') if o=='digits' else (None, 'predict')
         if o in args and args.command not in fits: raise ValueError(f'--{o} does not go with {args.command}')
@@ -138,7 +139,7 @@ def prepare(
     if opts.json not in (None, '-'): check_target(opts.json)
     if opts.report is not None: check_report(opts.report)
     from mnist_basics.ladder import check_device, choose, rungs_for
-    try: return choose(opts.stages, rungs_for(opts.digits)), check_device(opts.device)
+    try: return choose(opts.stages, rungs_for(opts.digits, opts.precision)), check_device(opts.device)
     except ValueError as e: raise Usage(str(e)) from None
 
 # %% ../nbs/15_command.ipynb #cad63d23
@@ -167,7 +168,7 @@ def ladder_command(
             yield records[-1]
     for line in ladder_lines(climbed(), rungs):
         if not quiet: print(line, flush=True)
-    note = footnote(rungs, len(data.valid[1]), opts.seed, device)
+    note = footnote(rungs, len(data.valid[1]), opts.seed, device, opts.precision)
     if opts.report is not None: write_report(opts.report, report_page(trained, records, data, note))
     deliver(records, opts)
     if not quiet: print(f'\n{note}')
@@ -179,12 +180,14 @@ def footnote(
     n:int, # Images that they were measured on
     seed:int, # What they were drawn from
     device, # Where they were trained
+    precision:str='float32', # The arithmetic that was asked for
 )->str: # Two lines of text
     "What one must know to read the ladder"
     from mnist_basics.ladder import class_mean
     by_digit = dict.fromkeys(o.stage for o in rungs if o.accuracy is class_mean)
+    numbers = precision if precision=='float32' else f'{precision} where a stage can'
     means = ''.join(f'; for {o}, the mean of the digits' for o in by_digit)
-    return f'Measured on {n:,} images that no stage has seen; seed {seed}, on {device}.\nAccuracy is the share of all images{means}.'
+    return f'Measured on {n:,} images that no stage has seen; seed {seed}, on {device}, in {numbers}.\nAccuracy is the share of all images{means}.'
 
 # %% ../nbs/15_command.ipynb #cba0475c
 def picture(

@@ -232,7 +232,7 @@ def train_nets(
     "The nets of the page, trained as the series trains them"
     data = digit_data(device='cpu')
     linear,mlp = train_linear(data, seed, shuffle=True),train_net(data, seed)
-    ten = train_small(seed=seed, device='cpu', epochs=2, shift=1, bf16=False)
+    ten = train_small(seed=seed, device='cpu', epochs=2, shift=1)
     return dict(linear=_linear_net(linear), mlp=nn.Sequential(nn.Flatten(), *mlp.model), ten=ten.model)
 
 # %% ../nbs/14_draw.ipynb #17f81602

@@ -28,7 +28,7 @@ from .data import default_device, progress, sample_tensors, set_seed
 from .baseline import PixelSimilarity
 from .linear_model import BasicOptim, DataLoader, init_params, linear, mnist_loss, train_epoch, validate_epoch
 from .mlp import load_model, make_mlp, save_model, train_mlp
-from .resnet18 import ImageClassifier, make_resnet18, train_resnet18
+from .resnet18 import ImageClassifier, check_precision, make_resnet18, train_resnet18
 from .ten_digits import train_best, train_hidden, train_small, train_softmax
 
 # %% ../nbs/09_ladder.ipynb #4e95fd3f
@@ -158,9 +158,11 @@ def train_deep(
     data:Data, # Images of two digits or more
     seed:int=42, # Where weights, order and dropout come from
     epochs:int=1, # Passes over the training images
+    precision:str='float32', # Or `'bfloat16'`, as in `train_resnet18`
 )->ImageClassifier: # The trained network with its history
     "A resnet18 as `train_resnet18` trains it, on the images of `data`"
-    return train_resnet18(data.train[0].device, seed, data.train, data.valid, epochs)
+    return train_resnet18(data.train[0].device, seed, data.train, data.valid, epochs,
+                          precision=precision)
 
 # %% ../nbs/09_ladder.ipynb #24a216b6
 class Rung(NamedTuple):
@@ -171,6 +173,8 @@ class Rung(NamedTuple):
     accuracy:Callable = image_mean # Makes one number of `(preds, labels)`
     blank:Callable = None # `blank(labels, device)` gives the same model before training
     asked:bool = False # Trained only where its stage is named?
+    fast:bool = False # Does `train` take `precision='bfloat16'`?
+    precision:str = 'float32' # The arithmetic that `train` computes in
 
 def _blank_baseline(labels, device):
     res = PixelSimilarity()
@@ -192,7 +196,7 @@ RUNGS = (
     Rung('linear_model', 'linear, by hand', train_linear, blank=_blank_linear),
     Rung('linear_model', 'linear, shuffled', partial(train_linear, shuffle=True), blank=_blank_linear),
     Rung('mlp', '30 hidden units', train_net, blank=_blank_net),
-    Rung('resnet18', '18 layers', train_deep, blank=_blank_deep))
+    Rung('resnet18', '18 layers', train_deep, blank=_blank_deep, fast=True))
 
 # %% ../nbs/09_ladder.ipynb #154f95a0
 def choose(
@@ -262,12 +266,13 @@ def measure(
     trained:Trained, # A model and its rung
     images:Tensor, # float32 [n,28,28] that it has not seen
     labels:Tensor, # Digits, int64 [n]
-)->dict: # `stage`, `what`, `parameters`, `accuracy`, `per_class`, `seconds`, `seed`, `device`
+)->dict: # `stage`, `what`, `parameters`, `accuracy`, `per_class`, `seconds`, `seed`, `device`, `precision`
     "One row of the ladder"
     rung,model,seconds,seed,device = trained
     preds = model.predict(images)
     return dict(stage=rung.stage, what=rung.what, parameters=n_params(model), accuracy=rung.accuracy(preds, labels),
-        per_class=per_class(preds, labels), seconds=round(seconds, 3), seed=seed, device=device)
+        per_class=per_class(preds, labels), seconds=round(seconds, 3), seed=seed, device=device,
+        precision=rung.precision)
 
 def n_params(
     model, # Anything; what training has set is in its `params`
@@ -375,7 +380,8 @@ class ModelCache:
     )->Path: # The file need not exist
         "The file that keeps this model"
         what,which = re.sub(r'\W+', '-', rung.what),''.join(map(str, sorted(digits)))
-        return self.folder/f'{rung.stage}-{what}-{which}-{seed}.safetensors'
+        fast = '' if rung.precision=='float32' else f'-{rung.precision}'
+        return self.folder/f'{rung.stage}-{what}-{which}-{seed}{fast}.safetensors'
 
     def note(self,
         text:str, # One line
@@ -419,7 +425,8 @@ def load(self:ModelCache,
 
 def _origin(rung, seed, digits):
     "What a kept model must agree on with the one that is asked for"
-    return dict(stage=rung.stage, what=rung.what, seed=seed, digits=sorted(digits), recipe=recipe())
+    return dict(stage=rung.stage, what=rung.what, seed=seed, digits=sorted(digits),
+                precision=rung.precision, recipe=recipe())
 
 # %% ../nbs/09_ladder.ipynb #78409d3a
 def ready_rungs(
@@ -494,15 +501,19 @@ def _blank_digits(train):
 
 TEN_RUNGS = (
     Rung('baseline', 'pixel similarity', train_baseline, blank=_blank_baseline),
-    Rung('linear_model', 'one score a digit', train_softmax, blank=_blank_digits(train_softmax)),
-    Rung('mlp', '100 hidden units', train_hidden, blank=_blank_digits(train_hidden)),
-    Rung('resnet18', '18 layers', train_deep, blank=_blank_deep, asked=True),
-    Rung('ten_digits', 'small convolutions', train_small, blank=_blank_digits(train_small)),
-    Rung('ten_digits', 'best recipe', train_best, blank=_blank_digits(train_best)))
+    Rung('linear_model', 'one score a digit', train_softmax, blank=_blank_digits(train_softmax), fast=True),
+    Rung('mlp', '100 hidden units', train_hidden, blank=_blank_digits(train_hidden), fast=True),
+    Rung('resnet18', '18 layers', train_deep, blank=_blank_deep, asked=True, fast=True),
+    Rung('ten_digits', 'small convolutions', train_small, blank=_blank_digits(train_small), fast=True),
+    Rung('ten_digits', 'best recipe', train_best, blank=_blank_digits(train_best), fast=True))
 
 def rungs_for(
     digits=(3,7), # Which digits are to be told apart
+    precision:str='float32', # Or `'bfloat16'`, for the rungs that can
 )->tuple: # Rungs, from the bottom up
     "`RUNGS` for two digits, `TEN_RUNGS` for more; `ValueError` for fewer"
     if len(digits)<2: raise ValueError(f"a ladder needs two digits or more to tell apart, not {list(digits)}")
-    return RUNGS if len(digits)==2 else TEN_RUNGS
+    rungs = RUNGS if len(digits)==2 else TEN_RUNGS
+    if not check_precision(precision): return rungs
+    def faster(o): return o._replace(train=partial(o.train, precision=precision), precision=precision)
+    return tuple(faster(o) if o.fast else o for o in rungs)

@@ -18,7 +18,7 @@ from .data import default_device, mnist, set_seed
 from .learner import Callback, DataLoaders, Learner, MixedPrecision, StopOnNaN
 from .linear_model import DataLoader
 from .mlp import make_mlp
-from .resnet18 import ImageClassifier, _check_images, has_bf16
+from .resnet18 import ImageClassifier, _check_images, check_precision
 
 # %% ../nbs/08_ten_digits.ipynb #d4e07c6b
 def confusion_matrix(
@@ -107,8 +107,9 @@ class DigitClassifier(ImageClassifier):
         history=(), # Validation accuracy after each epoch, 0..1
         views=((0,0),), # Shifts `(down, right)` of the images whose probabilities are averaged
         temperature:float=1., # Scores are divided by this: above 1 makes it less sure, below 1 more
+        precision:str='float32', # The arithmetic that it was trained in
     ):
-        super().__init__(model, labels, history)
+        super().__init__(model, labels, history, precision)
         self.views,self.temperature = list(views),temperature
 
     @torch.no_grad()
@@ -149,7 +150,7 @@ def train_digits(
     smoothing:float=0., # Share of the target that goes to all classes alike
     cycle:bool=True, # Raise and lower the learning rate? Otherwise it is `lr` throughout
     mom:float=0.85, # Momentum
-    bf16:bool=None, # Compute in bfloat16? If `None`, where the machine has instructions for it
+    precision:str='float32', # Or `'bfloat16'`: faster where `has_bf16` says so
     views=((0,0),), # As in `DigitClassifier`
     temperature:float=1., # As in `DigitClassifier`
     cbs=(), # More callbacks for the Learner
@@ -163,14 +164,14 @@ def train_digits(
     set_seed(seed)
     model = make(len(classes)).to(x.device, memory_format=torch.channels_last)
     dls = DataLoaders(Batches(x, y, batch_size, shift), DataLoader((valid_x[:,None],valid_y), 1000))
-    bf16 = has_bf16(x.device) if bf16 is None else bf16
+    bf16 = check_precision(precision)
     opt_func = partial(torch.optim.AdamW, betas=(mom,0.95), weight_decay=0.01, fused=True)
     learn = Learner(dls, model, partial(F.cross_entropy, label_smoothing=smoothing), opt_func, metrics=accuracy,
                     cbs=[*[MixedPrecision()]*bf16, StopOnNaN(100), *cbs])
     learn.logger = None
     if cycle: learn.fit_one_cycle(epochs, lr, moms=(mom,mom,mom))
     else: learn.fit(epochs, lr)
-    return DigitClassifier(model, classes.tolist(), [row[-1] for row in learn.recorder.values], views, temperature)
+    return DigitClassifier(model, classes.tolist(), [row[-1] for row in learn.recorder.values], views, temperature, precision)
 
 # %% ../nbs/08_ten_digits.ipynb #40e52dd6
 def make_flat(

@@ -7,7 +7,7 @@ from mnist_basics.command import copy_notebooks, main, make_parser, notebook_nam
 from mnist_basics.files import write_whole
 
 CALL = [sys.executable, '-c', 'import sys; from mnist_basics.command import main; sys.exit(main())']
-KEYS = ['stage', 'what', 'parameters', 'accuracy', 'per_class', 'seconds', 'seed', 'device']
+KEYS = ['stage', 'what', 'parameters', 'accuracy', 'per_class', 'seconds', 'seed', 'device', 'precision']
 root = pytest.mark.skipif(hasattr(os, 'geteuid') and os.geteuid()==0, reason='root may write everywhere')
 
 

@@ -136,13 +136,13 @@ def test_unfit_data_is_refused(some):
     with pytest.raises(ValueError, match='validation set more'): train_softmax(((x[y < 5], y[y < 5]), valid))
     with pytest.raises(ValueError, match='divide bytes'): train_softmax((((x*255).byte(), y), valid))
     with pytest.raises(ValueError, match='batch_size'): train_softmax(((x[:50], y[:50]), valid))
-    with pytest.raises(ValueError, match='lower lr'): train_digits(make_flat, some, lr=1e30, bf16=False)
+    with pytest.raises(ValueError, match='lower lr'): train_digits(make_flat, some, lr=1e30)
     with pytest.raises(ValueError, match='NaN'): train_softmax(((x.where(x < 2, 0)/0, y), valid))
 
 
 def test_callbacks_leave_the_last_epoch_measured_as_it_is_kept(some):
     few = [(x[:1280], y[:1280]) for x, y in some]
-    model = train_digits(make_flat, few, epochs=2, bf16=False, cbs=[EMA(0.9), Turn(15.)])
+    model = train_digits(make_flat, few, epochs=2, cbs=[EMA(0.9), Turn(15.)])
     assert model.history[-1] == pytest.approx((model.predict(few[1][0]) == few[1][1]).float().mean().item(), abs=1e-6)
 
 
