@@ -21,7 +21,9 @@ def pytest_cmdline_main(config):
     "A worker for each core, unless one looks into a single file, or into the process"
     o = config.option
     named = any(p.split('::')[0].endswith('.py') for p in config.args)
-    if getattr(o, 'numprocesses', 0) is None and not (named or o.trace or o.usepdb):
+    worker = hasattr(config, 'workerinput')  # which must not start workers of its own
+    alone = worker or named or o.trace or o.usepdb
+    if getattr(o, 'numprocesses', 0) is None and not alone:
         o.numprocesses = 'auto'
 
 
