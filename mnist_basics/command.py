@@ -209,7 +209,7 @@ def chart(
     from io import BytesIO
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
-    from mnist_basics.pixels import use_style
+    from mnist_basics.plots import use_style
     with plt.rc_context():
         use_style()
         fig,out = Figure(figsize=size),BytesIO()

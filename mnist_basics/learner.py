@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .files import write_whole
 from .data import progress
 from .mlp import _read_tensors, load_model, make_mlp, save_model
-from .pixels import show_images
+from .plots import show_images
 from .resnet18 import layer_shapes, make_resnet18, one_cycle
 
 # %% ../nbs/07_learner.ipynb #07835e82
