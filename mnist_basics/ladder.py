@@ -356,7 +356,7 @@ def tensors_of(
     return {str(i): o.detach() for i,o in enumerate(model.params)}
 
 # %% ../nbs/09_ladder.ipynb #7f36879f
-TRAINERS = ('data','pixels','baseline','linear_model','mlp','resnet18','learner','ten_digits','ladder')
+TRAINERS = ('data','baseline','linear_model','mlp','resnet18','learner','ten_digits','ladder')
 
 @lru_cache
 def recipe(
