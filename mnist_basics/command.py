@@ -237,7 +237,7 @@ def mistakes(
 )->str: # HTML
     "What one rung gets wrong: the counts, and the worst as pictures"
     from mnist_basics.ladder import confusion, worst_mistakes
-    preds,digits = trained.model.predict(images),trained.model.labels_
+    preds,digits = trained.model.predict(images),trained.model.classes
     counts = zip(digits, confusion(preds, labels, digits).tolist())
     parts = [f'<p>{(preds!=labels).sum().item():,} of {len(labels):,} are wrong.</p>',
         _wide(table('Images by digit', ['it is', *(f'called {d}' for d in digits)], [[d, *n] for d,n in counts]), f'{trained.rung.what}: images by digit')]
@@ -258,17 +258,16 @@ def _views(trained, images, labels, at):
 def _mistake(image, digit, seen):
     "One digit as a picture, with what was said of it"
     from mnist_basics.data import png_bytes
-    kind = 'distances' if 'distances' in seen else 'probabilities'
-    values = '<br>'.join(f'{d}: {v:.4f}' for d,v in _leading(seen[kind], kind))
+    values = '<br>'.join(f'{d}: {v:.4f}' for d,v in _leading(seen['probabilities']))
     alt = f"A {digit} that is called {seen['digit']}"
     pixels = 255-(image*255).round().byte().numpy()
-    words = f"is {digit}, called {seen['digit']}<br><small>{kind}<br>{values}</small>"
+    words = f"is {digit}, called {seen['digit']}<br><small>probabilities<br>{values}</small>"
     return f'<figure>{picture(png_bytes(pixels), alt, 84)}<figcaption>{words}</figcaption></figure>'
 
-def _leading(values, kind):
-    "Pairs of digit and value: both of two digits, the first three of more"
-    pairs = list(values.items())
-    return pairs if len(pairs)<3 else sorted(pairs, key=lambda o: o[1], reverse=kind=='probabilities')[:3]
+def _leading(probs):
+    "Pairs of digit and probability: both of two digits, the first three of more"
+    pairs = list(probs.items())
+    return pairs if len(pairs)<3 else sorted(pairs, key=lambda o: -o[1])[:3]
 
 # %% ../nbs/15_command.ipynb #a2aa994c
 STYLE = """
@@ -317,7 +316,7 @@ def report_page(
 )->str: # A whole page of HTML that needs no other file
     "The ladder as a page: the figures, the learning curves, and what each stage gets wrong"
     parts = ['<h1>The ladder</h1>', f'<p>{html.escape(note)}</p>', '<h2>Accuracy</h2>', *_accuracy(records)]
-    parts += ['<h2>Learning curves</h2>', *_curves([o for o in trained if getattr(o.model, 'history', ())]), '<h2>Mistakes</h2>']
+    parts += ['<h2>Learning curves</h2>', *_curves([o for o in trained if o.model.history]), '<h2>Mistakes</h2>']
     for o in trained: parts += [f'<h3>{html.escape(f"{o.rung.stage}: {o.rung.what}")}</h3>', mistakes(o, *data.valid)]
     return PAGE.format(mark=MARK, style=STYLE, body='\n'.join(parts), version=mnist_basics.__version__)
 
@@ -372,9 +371,8 @@ def opinion_line(
 )->str: # A line of text
     "What one rung sees in one image, as a line"
     wide = [max(len(o.stage) for o in rungs), max(len(o.what) for o in rungs)]
-    kind = 'distances' if 'distances' in seen else 'probabilities'
-    values = ''.join(f'  {d}: {v:.4f}' for d,v in _leading(seen[kind], kind))
-    return f"  {seen['stage']:{wide[0]}}  {seen['what']:{wide[1]}}  says {seen['digit']}  {kind:13}{values}"
+    values = ''.join(f'  {d}: {v:.4f}' for d,v in _leading(seen['probabilities']))
+    return f"  {seen['stage']:{wide[0]}}  {seen['what']:{wide[1]}}  says {seen['digit']}{values}"
 
 # %% ../nbs/15_command.ipynb #ff4488c1
 UNSURE = 0.8
@@ -383,9 +381,8 @@ def answer(
     seen, # What each rung sees in one image, the best rung last
 )->str: # A few words
     "The digit that the best rung names and how probable it is, or the two that it can't tell apart"
-    best = next((o for o in reversed(seen) if 'probabilities' in o), None)
-    if best is None: return f"{seen[-1]['digit']}"
-    (first,p),(second,q) = sorted(best['probabilities'].items(), key=lambda o: -o[1])[:2]
+    probs = seen[-1]['probabilities'].items()
+    (first,p),(second,q) = sorted(probs, key=lambda o: -o[1])[:2]
     return f'{first} ({p:.1%})' if p>=UNSURE else f'unsure: {first} ({p:.1%}) or {second} ({q:.1%})'
 
 # %% ../nbs/15_command.ipynb #23037778

@@ -20,7 +20,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from .baseline import PixelSimilarity, mnist_distance
 from .data import mnist, sample_tensors, set_seed
-from .ladder import digit_data, train_linear, train_net
+from .ladder import digit_data
+from .linear_model import train_linear
+from .mlp import train_mlp
 from .ten_digits import Normalize, train_small
 
 # %% ../nbs/14_draw.ipynb #6965b836
@@ -217,28 +219,20 @@ def read_weights(
     return WebModels(tensors['ideal.means'], nets, manifest['unsure'], manifest)
 
 # %% ../nbs/14_draw.ipynb #c0c95a92
-def _linear_net(model):
-    "A linear `Classifier` as layers"
-    weights,bias = model.params
-    layer = nn.Linear(*weights.shape)
-    with torch.no_grad():
-        layer.weight.copy_(weights.T)
-        layer.bias.copy_(bias)
-    return nn.Sequential(nn.Flatten(), layer)
-
 def train_nets(
     seed:int=42, # Where the random numbers of each come from
 )->dict: # "linear", "mlp" and "ten", each a row of layers
     "The nets of the page, trained as the series trains them"
-    data = digit_data(device='cpu')
-    linear,mlp = train_linear(data, seed, shuffle=True),train_net(data, seed)
-    ten = train_small(seed=seed, device='cpu', epochs=2, shift=1)
-    return dict(linear=_linear_net(linear), mlp=nn.Sequential(nn.Flatten(), *mlp.model), ten=ten.model)
+    pair,ten = digit_data(device='cpu'),digit_data(range(10), 'cpu')
+    flat = [train_linear(pair, seed=seed, shuffle=True), train_mlp(pair, seed=seed)]
+    linear,mlp = (nn.Sequential(nn.Flatten(), *_flat_layers(o.net)) for o in flat)
+    ten = train_small(ten, seed=seed, epochs=2, shift=1)
+    return dict(linear=linear, mlp=mlp, ten=ten.net)
 
 # %% ../nbs/14_draw.ipynb #17f81602
 def mean_digits()->Tensor: # float32 [10,28,28]
     "The average of each digit's training images"
-    return PixelSimilarity().fit(*mnist('train')).means_
+    return PixelSimilarity().fit(*mnist('train')).means
 
 # %% ../nbs/14_draw.ipynb #b669905f
 @torch.no_grad()

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from fastcore.basics import AttrDict, listify, patch
 from torch import Tensor, nn
+from .checks import Diverged
 from .files import write_whole
 from .data import progress
-from .mlp import _read_tensors, load_model, make_mlp, save_model
+from .mlp import make_mlp
+from .models import load_model, save_model, saved_info
 from .plots import show_images
 from .resnet18 import layer_shapes, make_resnet18, one_cycle
 
@@ -441,14 +443,14 @@ class StopOnNaN(Callback):
         self.kept = _copy(o.model)
 
     def after_train(self):
-        "`ValueError` if a loss since the last look isn't finite"
+        "`Diverged` if a loss since the last look isn't finite"
         seen,self.seen = self.seen,[]
         for i,loss,lr in seen:
             if math.isfinite(loss): continue
             if self.kept: self.learn.model.load_state_dict(self.kept)
             self.learn.opt = None
-            raise ValueError(f"the loss is {float(loss)} in epoch {self.learn.epoch}, batch {i}, at lr={lr:g}; the model has "
-                             "its last good weights back. Try a lower lr, and look for NaN in that batch")
+            raise Diverged(f"the loss is {float(loss)} in epoch {self.learn.epoch}, batch {i}, at lr={lr:g}; the model has "
+                           "its last good weights back. Try a lower lr, and look for NaN in that batch")
 
 Learner.default_cbs = [TrainEval,ToDevice,CheckTargets,Recorder,ProgressCallback,StopOnNaN]
 
@@ -711,7 +713,7 @@ def load_learner(
 )->Learner: # Without data, ready to predict
     "The saved learner; `ValueError` if the file is damaged, of another model, or says nothing of its recipe"
     if model is None:
-        info = json.loads(_read_tensors(file)[1].get('info', '{}'))
+        info = saved_info(file)
         model = _made(info.get('arch'), info.get('args', {}))
     return Learner(None, model.eval(), device=device).load(file)
 

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['three_or_seven', 'init_params', 'linear', 'sigmoid', 'mnist_loss', 'collate', 'stack_pairs', 'DataLoader',
-           'calc_grad', 'right_answers', 'batch_accuracy', 'validate_epoch', 'BasicOptim', 'train_epoch', 'train_model']
+           'calc_grad', 'right_answers', 'batch_accuracy', 'validate_epoch', 'BasicOptim', 'train_epoch', 'train_model',
+           'train_linear']
 
 # %% ../nbs/04_linear_model.ipynb #8da69351
 import math
+from functools import partial
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -15,7 +17,8 @@ from torch import Tensor, nn, tensor
 
 from .checks import (
     check_batches, check_layer, check_loss, check_pair)
-from .data import sample_tensors
+from .data import progress, sample_tensors, set_seed
+from .models import Classifier, in_precision, two_digits
 
 # %% ../nbs/04_linear_model.ipynb #ee88c262
 def three_or_seven(
@@ -228,7 +231,31 @@ def train_model(
     "Train for `epochs` passes, and measure after each"
     train_dl,valid_dl = dls
     accs = []
-    for _ in range(epochs):
+    for _ in progress(range(epochs), 'training'):
         train_epoch(model, train_dl, loss_func, opt)
         accs.append(validate_epoch(model, valid_dl))
     return accs
+
+# %% ../nbs/04_linear_model.ipynb #cfcad379
+def train_linear(
+    data, # Training and validation pair: images [n,28,28], two digits int64 [n]
+    *,
+    seed:int=42, # Where the weights, and the order if shuffled, come from
+    epochs:int=21, # Passes over the training images
+    device=None, # Where to train; where the images are if `None`
+    precision:str='float32', # The arithmetic: or 'bfloat16'
+    lr:float=1., # Learning rate
+    batch_size:int=256, # Images a step
+    shuffle:bool=False, # A new order of the images in each epoch?
+)->Classifier: # The trained model with its history
+    "A linear model of 784 weights and a bias; `Diverged` if a loss isn't finite"
+    train,valid,classes = two_digits(data, device)
+    set_seed(seed)
+    sizes,to = ((28*28,1),1),train[0].device
+    params = [init_params(o).detach().to(to).requires_grad_() for o in sizes]
+    model = in_precision(partial(linear, weights=params[0], bias=params[1]), precision)
+    dls = DataLoader(train, batch_size, shuffle),DataLoader(valid, batch_size)
+    history = train_model(model, dls, mnist_loss, BasicOptim(params, lr), epochs)
+    net = nn.Linear(28*28, 1, device=to)
+    with torch.no_grad(): net.weight.copy_(params[0].T), net.bias.copy_(params[1])
+    return Classifier(net, classes, history=history, precision=precision)

@@ -182,9 +182,9 @@ def test_predict_as_json(tmp_path, capsys):
     assert not err and [o['file'] for o in seen] == [files[0]]*3 + [files[1]]*3
     assert {o['digit'] for o in seen if o['file']==files[1]} == {7}
     for o in seen:
-        assert set(o) - {'distances', 'probabilities'} == {'file', 'stage', 'what', 'digit'}
-        values = o.get('distances') or o['probabilities']
-        assert o['digit'] == int((min if 'distances' in o else max)(values, key=values.get))
+        assert set(o) - {'distances'} == {'file', 'stage', 'what', 'digit', 'probabilities'}
+        assert ('distances' in o) == (o['stage'] == 'baseline')
+        assert o['digit'] == int(max(o['probabilities'], key=o['probabilities'].get))
 
 
 def test_ten_digits(tmp_path, cache, capsys):
@@ -197,11 +197,11 @@ def test_ten_digits(tmp_path, cache, capsys):
     assert main(['--digits', '0-9', *quick]) == 0
     head, row = capsys.readouterr().out.splitlines()[:2]
     assert head.split()[-3:] == ['worst', 'digit', 'seconds'] and '0.6685' in row and '5s 0.3262' in row
-    assert [o.name for o in cache.iterdir()] == ['baseline-pixel-similarity-0123456789-42.safetensors']
+    assert [o.name for o in cache.iterdir()] == ['baseline-pixel-similarity-0123456789-42-cpu-float32.safetensors']
     assert main([*quick, 'predict', str(tmp_path/'zero.png'), '--json', str(tmp_path/'a.json')]) == 0
     out, err = capsys.readouterr()
     seen, = json.loads((tmp_path/'a.json').read_text())
-    assert not err and out.splitlines()[0].endswith('zero.png: 0') and len(out.splitlines()) == 2
+    assert not err and 'zero.png: unsure: 0 (' in out and len(out.splitlines()) == 2
     assert seen['digit'] == 0 and list(seen['distances']) == [str(d) for d in range(10)]
 
 
@@ -221,7 +221,7 @@ def test_options_before_and_after_predict_agree():
 # ---- what was trained is kept
 
 ASK = ['--device', 'cpu', '--stages', 'baseline,linear_model', '--digits', '3,7']
-KEPT = {f'{o}-37-42.safetensors' for o in ('baseline-pixel-similarity', 'linear_model-linear-by-hand', 'linear_model-linear-shuffled')}
+KEPT = {f"{o}-37-42-cpu-float32.safetensors" for o in ('baseline-pixel-similarity', 'linear_model-linear-by-hand', 'linear_model-linear-shuffled')}
 
 
 @pytest.fixture
@@ -279,10 +279,10 @@ def other_seed(raw): return None
 @pytest.mark.parametrize('harm', [cut, flipped, nothing, text, other_shape, nan, other_seed], ids=lambda f: f.__name__)
 def test_a_damaged_model_is_trained_again(harm, three, cache, trained, capsys):
     assert main([*ASK, 'predict', three]) == 0
-    first, file = capsys.readouterr().out, cache/'linear_model-linear-by-hand-37-42.safetensors'
+    first, file = capsys.readouterr().out, cache/'linear_model-linear-by-hand-37-42-cpu-float32.safetensors'
     if harm is other_seed:
         assert main([*ASK, '--seed', '7', 'predict', three]) == 0
-        os.replace(cache/'linear_model-linear-by-hand-37-7.safetensors', file)
+        os.replace(cache/'linear_model-linear-by-hand-37-7-cpu-float32.safetensors', file)
     else: file.write_bytes(harm(file.read_bytes()))
     trained.clear()
     capsys.readouterr()
@@ -297,7 +297,7 @@ def test_a_damaged_model_is_trained_again(harm, three, cache, trained, capsys):
 def test_models_of_another_version_are_trained_again(three, trained, monkeypatch, capsys):
     from mnist_basics import ladder
     with monkeypatch.context() as m:
-        m.setattr(ladder, 'recipe', lambda: 'an older one')
+        m.setattr('mnist_basics.__version__', '0')
         assert main([*ASK, 'predict', three]) == 0
     assert not capsys.readouterr().err
     assert main([*ASK, 'predict', three]) == 0
@@ -307,16 +307,35 @@ def test_models_of_another_version_are_trained_again(three, trained, monkeypatch
     assert len(trained) == 6 and not capsys.readouterr().err
 
 
-def test_the_recipe_holds_all_that_trains():
-    "Every module of the package that the ladder reaches through its imports"
+def test_what_decides_a_result_decides_what_is_kept(monkeypatch):
+    "Another seed, order of digits, device, arithmetic, setting or version is another model"
+    from functools import partial
     from mnist_basics import ladder
-    folder, found, todo = Path(ladder.__file__).parent, set(), ['ladder']
-    while todo:
-        found.add(name := todo.pop())
-        nodes = ast.walk(ast.parse((folder/f'{name}.py').read_text(encoding='utf-8')))
-        used = {o.module.split('.')[-1] for o in nodes if isinstance(o, ast.ImportFrom) and (o.level or (o.module or '').startswith('mnist_basics'))}
-        todo += [o for o in used - found if (folder/f'{o}.py').exists()]
-    assert found == set(ladder.TRAINERS)
+    from mnist_basics.ladder import RUNGS, TEN_RUNGS, Trained, recipe, rungs_for
+    rung = RUNGS[1]
+    half = rungs_for((3, 7), 'bfloat16')[-1]
+    assert half.precision == recipe(half)['precision'] == 'bfloat16' != recipe(RUNGS[-1])['precision']
+    assert recipe(TEN_RUNGS[-1])['temperature'] == 0.4 and 'seed' not in recipe(TEN_RUNGS[-1])
+    import torch
+    from mnist_basics.models import Classifier
+    kept = ladder.ModelCache()
+    kept.save(Trained(rung, Classifier(torch.nn.Linear(784, 1), [3, 7], history=[.5]), 1., 42, 'cpu'))
+    assert kept.load(rung).model.history == [.5]
+    longer = rung._replace(train=partial(rung.train, epochs=22))
+    others = dict(seed=43), dict(digits=(7, 3)), dict(device='meta'), dict(rung=RUNGS[2]), dict(rung=longer), dict(rung=rung._replace(precision='bfloat16'))
+    assert not any(kept.load(**({'rung': rung} | o)) for o in others)
+    monkeypatch.setattr('mnist_basics.__version__', '0')
+    assert kept.load(rung) is None
+
+
+def test_what_was_kept_comes_back_without_a_draw():
+    import torch
+    from mnist_basics.ladder import RUNGS, TEN_RUNGS
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    for k, rungs in ((2, RUNGS), (10, TEN_RUNGS)):
+        for o in rungs: assert o.blank(range(k), None).classes == list(range(k))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize('where', ['a file', 'below a file', pytest.param('locked', marks=root)])
@@ -347,7 +366,7 @@ def test_reading_while_others_write(capsys):
         for _ in range(40): ModelCache().save(model)
     writers = [threading.Thread(target=write) for _ in range(3)]
     for o in writers: o.start()
-    while any(o.is_alive() for o in writers): assert kept.load(RUNGS[0], device='cpu').model.means_.equal(model.model.means_)
+    while any(o.is_alive() for o in writers): assert kept.load(RUNGS[0], device='cpu').model.means.equal(model.model.means)
     for o in writers: o.join()
     assert len(list(kept.folder.iterdir())) == 1 and not capsys.readouterr().err
 
@@ -398,11 +417,15 @@ def test_report_without_epochs_or_mistakes(tmp_path, capsys):
     "A stage that learns nothing, and one that makes no mistake"
     import torch
     from mnist_basics.command import report_page
-    from mnist_basics.ladder import Classifier, Data, Rung, Trained, measure
+    from mnist_basics.ladder import Data, Rung, Trained, measure
+    from mnist_basics.models import DigitModel
     images, labels = torch.zeros(4, 28, 28), torch.tensor([3, 3, 7, 7])
     images[:2] = 1
     data = Data((images, labels), (images, labels))
-    trained = [Trained(Rung('a & b', '<perfect>', None), Classifier(lambda xb: xb[:, :1]-.5, (3, 7)), .1, 42, 'cpu')]
+    class Ink(DigitModel):
+        def score_batch(self, xb): return torch.stack([xb[:, 0, 0], 1-xb[:, 0, 0]], 1)
+        def tensors(self): return {}
+    trained = [Trained(Rung('a & b', '<perfect>', None), Ink([3, 7]), .1, 42, 'cpu')]
     read = Page(report_page(trained, [measure(o, images, labels) for o in trained], data, 'a < b'))
     assert not read.open and len(read.alts) == 1 and '<perfect>' in read.alts[0]
 

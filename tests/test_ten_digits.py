@@ -3,6 +3,7 @@ import ast, json, math, subprocess, sys
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,8 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import nn
 from mnist_basics.data import mnist
-from mnist_basics.mlp import load_model, save_model
-from mnist_basics.ten_digits import (DISTORTIONS, EMA, FIVE_VIEWS, Batches, DigitClassifier, Turn, add_noise, calibration_error, confusion_matrix,
+from mnist_basics.models import load_model, save_model
+from mnist_basics.ten_digits import (DISTORTIONS, EMA, FIVE_VIEWS, DigitClassifier, Shift, Turn, add_noise, calibration_error, confusion_matrix,
     convolve, cross_entropy, log_softmax, make_cnn, make_flat, occlusion, reliability, robustness, shift_images, thicken, train_digits,
     train_small, train_softmax, warp)
 
@@ -95,20 +96,24 @@ def test_confusions_are_counted(pairs):
     assert np.array_equal(confusion_matrix(preds, targs, 5).numpy(), want)
 
 
-def test_batches_take_each_image_once():
-    x = torch.arange(50.)[:, None, None].expand(-1, 4, 4)/50
-    batches = Batches(x, torch.arange(50), 16)
-    seen = [yb for xb, yb in batches for i, o in zip(xb, yb) if i.shape == (1, 4, 4) and torch.equal(i[0], x[o])]
-    seen = torch.cat([yb for _, yb in batches])
-    assert len(batches) == 3 and len(seen) == len(seen.unique()) == 48
-    for xb, yb in batches: assert xb.shape == (16, 1, 4, 4) and torch.equal(xb[:, 0], x[yb])
-    assert not torch.equal(*(torch.cat([yb for _, yb in batches]) for _ in range(2)))
+def test_shifts_are_all_that_one_may_be_and_for_training_only():
+    x = torch.rand(400, 28, 28)
+    cb = Shift(1)
+    cb.learn = SimpleNamespace(training=True, xb=[x[:, None]])
+    cb.before_batch()
+    got = cb.learn.xb[0][:, 0]
+    places = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    found = torch.stack([(shift_images(x, i, j) == got).all((1, 2)) for i, j in places], 1)
+    assert (found.sum(1) == 1).all() and found.any(0).all()
+    cb.learn.training = False
+    cb.before_batch()
+    assert torch.equal(cb.learn.xb[0][:, 0], got)
 
 
 def test_the_small_network_is_small_and_learns(some):
     model = train_small(some)
     assert sum(o.numel() for o in model.params) == sum(o.numel() for o in make_cnn().parameters()) <= 20_000
-    assert model.labels_ == list(range(10)) and model.history[-1] > 0.93
+    assert model.classes == list(range(10)) and model.history[-1] > 0.93
     probs = model.probabilities(some[1][0])
     torch.testing.assert_close(probs.sum(1), torch.ones(2000))
     assert torch.equal(probs.argmax(1), model.predict(some[1][0]))
@@ -117,15 +122,15 @@ def test_the_small_network_is_small_and_learns(some):
 
 def test_a_seed_says_it_all(some):
     few = [(x[:1000], y[:1000]) for x, y in some]
-    a, b, c = (train_softmax(few, seed, epochs=1) for seed in (1, 1, 2))
+    a, b, c = (train_softmax(few, seed=seed, epochs=1) for seed in (1, 1, 2))
     assert torch.equal(a.params[0], b.params[0]) and not torch.equal(a.params[0], c.params[0])
 
 
 def test_other_digits_and_a_file(some, tmp_path):
     pair = [(x[(y == 7) | (y == 2)], y[(y == 7) | (y == 2)]) for x, y in some]
     model = train_softmax(pair, epochs=2)
-    assert model.labels_ == [2, 7] and set(model.predict(pair[1][0]).tolist()) == {2, 7} and model.history[-1] > 0.9
-    save_model(tmp_path/'m.safetensors', model.model)
+    assert model.classes == [2, 7] and set(model.predict(pair[1][0]).tolist()) == {2, 7} and model.history[-1] > 0.9
+    save_model(tmp_path/'m.safetensors', model)
     again = make_flat(2)
     load_model(tmp_path/'m.safetensors', again)
     assert torch.equal(DigitClassifier(again, [2, 7]).scores(pair[1][0]), model.scores(pair[1][0]))
@@ -133,16 +138,16 @@ def test_other_digits_and_a_file(some, tmp_path):
 
 def test_unfit_data_is_refused(some):
     (x, y), valid = some
-    with pytest.raises(ValueError, match='validation set more'): train_softmax(((x[y < 5], y[y < 5]), valid))
-    with pytest.raises(ValueError, match='divide bytes'): train_softmax((((x*255).byte(), y), valid))
+    with pytest.raises(ValueError, match='are not among'): train_softmax(((x[y < 5], y[y < 5]), valid))
+    with pytest.raises(ValueError, match='fractions from 0 to 1'): train_softmax(((x*255, y), valid))
     with pytest.raises(ValueError, match='batch_size'): train_softmax(((x[:50], y[:50]), valid))
-    with pytest.raises(ValueError, match='lower lr'): train_digits(make_flat, some, lr=1e30)
+    with pytest.raises(ValueError, match='lower lr'): train_digits(some, make_flat, lr=1e30)
     with pytest.raises(ValueError, match='NaN'): train_softmax(((x.where(x < 2, 0)/0, y), valid))
 
 
 def test_callbacks_leave_the_last_epoch_measured_as_it_is_kept(some):
     few = [(x[:1280], y[:1280]) for x, y in some]
-    model = train_digits(make_flat, few, epochs=2, cbs=[EMA(0.9), Turn(15.)])
+    model = train_digits(few, make_flat, epochs=2, cbs=[EMA(0.9), Turn(15.)])
     assert model.history[-1] == pytest.approx((model.predict(few[1][0]) == few[1][1]).float().mean().item(), abs=1e-6)
 
 
