@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_images', 'check_sizes', 'check_labels', 'check_pair', 'check_layer', 'Diverged', 'check_loss',
-           'check_precision', 'check_batches']
+           'check_precision', 'check_batches', 'check_params', 'check_scores', 'check_floats', 'check_grads',
+           'check_number']
 
 # %% ../nbs/workshop/01_checks.ipynb #d84fcff0
 import torch
@@ -148,3 +149,60 @@ def check_batches(
     if batch is None:
         raise ValueError("the loader gave no batch: is it empty, or a generator that "
                          "was used up?")
+
+# %% ../nbs/workshop/01_checks.ipynb #c4a9e001
+def check_params(
+    params, # A tensor, or several, such as `model.parameters()`
+)->list: # The same in a list
+    "Parameters as a list; `ValueError` if there are none, or no gradient reaches one"
+    params = [params] if isinstance(params, Tensor) else list(params)
+    if not params: raise ValueError("no parameters: was their generator used up before?")
+    if not all(p.is_leaf for p in params):
+        raise ValueError("a parameter is the result of a calculation and gets no "
+                         "gradient: call `requires_grad_()` last")
+    return params
+
+def check_scores(
+    preds:Tensor, # Scores, any shape
+)->Tensor: # `preds`
+    "`ValueError` if a score is NaN, which is no answer"
+    if preds.isnan().any():
+        raise ValueError("preds hold NaN, which is no answer: check the weights and "
+                         "the images")
+    return preds
+
+# %% ../nbs/workshop/01_checks.ipynb #c4a9e002
+def check_floats(
+    preds:Tensor, # Predictions
+    targs:Tensor, # What was measured
+):
+    "`ValueError` unless both are floats of one shape, and not empty"
+    if preds.shape!=targs.shape:
+        raise ValueError(f"shapes differ: preds {list(preds.shape)}, targs "
+                         f"{list(targs.shape)}. Reshape one, as broadcasting would "
+                         "compare every pair")
+    for name,o in (('preds',preds),('targs',targs)):
+        if not o.is_floating_point():
+            raise ValueError(f"{name} must be floats, and are {o.dtype}: use .float()")
+    if not preds.numel():
+        raise ValueError("nothing to compare: preds and targs are empty")
+
+def check_grads(
+    params:Tensor, # Parameters
+    grads:Tensor|None, # Their gradient
+):
+    "`ValueError` unless there is a gradient, in the shape of `params`"
+    if grads is None:
+        raise ValueError("there is no gradient yet: call loss.backward() before the step")
+    if params.shape!=grads.shape:
+        raise ValueError(f"shapes differ: params {list(params.shape)}, grads "
+                         f"{list(grads.shape)}")
+
+def check_number(
+    x, # What a function returned
+)->Tensor: # float64, without a gradient
+    "`ValueError` unless `x` is one float64 number"
+    x = torch.as_tensor(x).detach()
+    if x.numel()==1 and x.dtype==torch.float64: return x
+    raise ValueError(f"f must return one float64 number, and gave {x.dtype} "
+                     f"{list(x.shape)}: take a mean or a sum, and compute in float64")

@@ -70,7 +70,8 @@ def test_imports_light(module):
 
 def test_modules_import_from_earlier_stages_only():
     "The workshop lies below the lessons, and on either floor a page stands on those before it"
-    number = {p.stem[3:]: (p.parent == NBS, p.stem[:2]) for p in NOTEBOOKS if p.stem != 'index'}
+    split = {p: p.stem.partition('_') for p in NOTEBOOKS if p.stem != 'index'}
+    number = {name: (p.parent == NBS, n) for p, (n, _, name) in split.items()}
     for m in MODULES:
         tree = ast.parse((ROOT/'mnist_basics'/f'{m}.py').read_text(encoding='utf-8'))
         used = {n.module.split('.')[-1] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('mnist_basics.'))}
