@@ -344,7 +344,7 @@ def draw_loop(
     ax.set_axis_off()
     return ax
 
-# %% ../nbs/workshop/07_plots.ipynb #4b222587
+# %% ../nbs/workshop/07_plots.ipynb #df732764
 def draw_flow(
     nodes:dict, # Name to `(x, y)`: where its box stands
     edges, # `(from, to, value, slope)`: texts for the way there and back, or `None`
@@ -357,12 +357,13 @@ def draw_flow(
     boxes = {k: _box(ax, *at, k, plt.rcParams['text.color']) for k,at in nodes.items()}
     for a,b,value,slope in edges:
         (x0,y0),(x1,y1) = nodes[a],nodes[b]
-        for text,rad,color,pair in ((value,-.12,'C0',(a,b)), (slope,-.12,'C1',(b,a))):
+        near = .5 if y0==y1 else .3  # Where several meet, the texts keep apart
+        x,y = x0+near*(x1-x0),y0+near*(y1-y0)
+        for text,color,pair,up in ((value,'C0',(a,b),1), (slope,'C1',(b,a),-1)):
             if text is None: continue
-            _arrow(ax, boxes[pair[0]], boxes[pair[1]], color, f'arc3,rad={rad}')
-            side = .17 if color=='C0' else -.17
-            ax.text((x0+x1)/2, (y0+y1)/2+side, text, color=color, ha='center',
-                    va='bottom' if side>0 else 'top', size=8)
+            _arrow(ax, boxes[pair[0]], boxes[pair[1]], color, 'arc3,rad=-.12')
+            ax.text(x, y+.2*up, text, color=color, ha='center', size=8,
+                    va='bottom' if up>0 else 'top')
     xs,ys = zip(*nodes.values())
     ax.set(xlim=(min(xs)-.5,max(xs)+.5), ylim=(min(ys)-.6,max(ys)+.6))
     ax.set_axis_off()
