@@ -79,7 +79,8 @@ class Shift(Callback):
         x,s = o.xb[0][:,0],self.most
         views = F.pad(x, (s,s,s,s)).unfold(1, x.shape[1], 1).unfold(2, x.shape[2], 1)
         down,right = torch.randint(2*s+1, (2,len(x))).to(x.device)
-        o.xb = [views[torch.arange(len(x)),down,right][:,None]]
+        places = torch.arange(len(x), device=x.device)
+        o.xb = [views[places,down,right][:,None]]
 
 # %% ../nbs/08_ten_digits.ipynb #575ee8a5
 def shift_images(
