@@ -97,7 +97,7 @@ RIGHT = {
     'matmul': [loop_matmul, torch.matmul, lambda a, b: a @ b, lambda a, b: torch.einsum('ik,kj->ij', a, b)],
     'init_params': [lambda size, std: (torch.randn(size)*std).requires_grad_(), linear_model.init_params, lambda size, std: torch.nn.Parameter(torch.randn(*size).mul(std))],
     'batches': [lambda items, size: [items[i:i+size] for i in range(0, len(items), size)]],
-    'sigmoid': [torch.sigmoid, linear_model.sigmoid, lambda x: 1/(1+torch.exp(-x)), lambda x: (x/2).tanh()/2+0.5],
+    'sigmoid': [torch.sigmoid, lambda x: 1/(1+torch.exp(-x)), lambda x: (x/2).tanh()/2+0.5],
     'mnist_loss': [linear_model.mnist_loss, lambda preds, targs: (preds.sigmoid()-targs).abs().mean(), lambda preds, targs: torch.where(targs == 1, 1-preds.sigmoid(), preds.sigmoid()).mean()],
     'batch_accuracy': [linear_model.batch_accuracy, lambda preds, targs: ((preds > 0) == targs).float().mean(), lambda preds, targs: ((preds.sigmoid() > 0.5).float() == targs).float().mean().item()],
     'epoch_accuracy': [count_epoch],

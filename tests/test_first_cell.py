@@ -47,10 +47,10 @@ def run_cell(source, missing):
     return asked
 
 
-@pytest.mark.parametrize('missing,asked', [((), 0), (('mnist_basics',), 1), (('fastbook',), 1)])
+@pytest.mark.parametrize('missing,asked', [((), 0), (('mnist_basics',), 1), (('fastbook',), 1), (('fastai',), 1)])
 def test_it_installs_what_is_missing(published, missing, asked):
     cell = tool.first_cell(notebook('#| default_exp x', 'import fastbook\nfrom fastai.vision.all import *\n!ls'), published)
-    want = [('pip', 'install -q "mnist_basics @ git+https://github.com/ada/mnist_basics" fastbook')]
+    want = [('pip', 'install -q "mnist_basics @ git+https://github.com/ada/mnist_basics" fastai fastbook')]
     assert run_cell(cell, missing) == want[:asked]
 
 
