@@ -156,7 +156,8 @@ def check_params(
 )->list: # The same in a list
     "Parameters as a list; `ValueError` if there are none, or no gradient reaches one"
     params = [params] if isinstance(params, Tensor) else list(params)
-    if not params: raise ValueError("no parameters: was their generator used up before?")
+    if not params:
+        raise ValueError("no parameters: was their generator used up before?")
     if not all(p.is_leaf for p in params):
         raise ValueError("a parameter is the result of a calculation and gets no "
                          "gradient: call `requires_grad_()` last")
@@ -193,7 +194,8 @@ def check_grads(
 ):
     "`ValueError` unless there is a gradient, in the shape of `params`"
     if grads is None:
-        raise ValueError("there is no gradient yet: call loss.backward() before the step")
+        raise ValueError("there is no gradient yet: call loss.backward() before "
+                         "the step")
     if params.shape!=grads.shape:
         raise ValueError(f"shapes differ: params {list(params.shape)}, grads "
                          f"{list(grads.shape)}")
