@@ -6,6 +6,7 @@ old processor and two threads: what training decides must stay in its bands.
 import ast, base64, io, json, os, re, shutil, subprocess, sys
 from contextlib import nullcontext
 from pathlib import Path
+import matplotlib
 import pytest
 from PIL import Image
 from outputs import NOTEBOOKS, band_of, differences, joined, load, nb_name, runs
@@ -21,24 +22,47 @@ def trains(path): return any(band_of(o['source']) for o in cells(path))
 def each(paths): return pytest.mark.parametrize('path', paths, ids=nb_name)
 
 
+# What `nbdev-test --save` runs, as if another page had imported fastai in this process:
+# that gives tensors a comparison that takes tensors only.
+RUN = '''import sys, torch
+from nbdev.test import nbdev_test
+torch.Tensor.__array_eq__ = lambda a, b: torch.equal(a, b) if a.dim() else a==b
+nbdev_test.__wrapped__(sys.argv[1], save=True, n_workers=0)'''
+FASTAI = Path(os.getenv('FASTAI_HOME') or Path.home()/'.fastai')
+SAMPLE = {'mnist_sample', 'mnist_sample/labels.csv', 'mnist_sample/train',
+          'mnist_sample/valid'}
+
+
 def execute(path, folder, **env):
-    "The notebook at `path` after a run by `nbdev-test` in `folder`"
+    "The notebook at `path` after a run in `folder`, with an empty home in it"
     fresh = folder/'nbs'/path.name
     fresh.parent.mkdir()
+    (folder/'home').mkdir()
     shutil.copy(ROOT/'pyproject.toml', folder)
     shutil.copy(path, fresh)
-    command = [Path(sys.executable).with_name('nbdev-test'), '--save', fresh]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', **env}
+    home = dict.fromkeys(('HOME', 'USERPROFILE'), folder/'home')
+    tools = dict(FASTAI_HOME=FASTAI, MPLCONFIGDIR=matplotlib.get_cachedir(),
+                 IPYTHONDIR=folder/'ipython', OMP_NUM_THREADS='1')
+    env = {**os.environ, **{k: str(v) for k, v in (home | tools | env).items()}}
+    command = [sys.executable, '-c', RUN, fresh]
     run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert run.returncode == 0 and 'Success.' in run.stdout, run.stdout+run.stderr
     return load(fresh)
 
 
+def files(folder, *patterns):
+    found = (o for p in patterns for o in folder.glob(p))
+    return {o.relative_to(folder).as_posix() for o in found}
+
+
 @each([o for o in NOTEBOOKS if trains(o)] if old_arithmetic else NOTEBOOKS)
 def test_runs_and_shows_what_is_saved(path, tmp_path):
+    shared = files(FASTAI/'data', '*', 'mnist_sample/*')
     fresh = execute(path, tmp_path, **OLD if old_arithmetic else {})
     found = differences(load(path), fresh).items()
     assert not found, '\n'.join(f'{path.name}, cell {i}: {what}' for i, what in found)
+    assert files(tmp_path, 'nbs/**/*', 'home/**/*') == {f'nbs/{path.name}'}
+    assert files(FASTAI/'data', '*', 'mnist_sample/*') <= shared | SAMPLE
 
 
 @each(NOTEBOOKS)
@@ -68,6 +92,16 @@ def test_a_cell_that_trains_and_measures_has_a_band(path):
         source = re.sub(r'^ *[%!].*$', '', joined(cell['source']), flags=re.M)
         if MEASURED.search(json.dumps(cell['outputs'])) and not band_of(source):
             assert not trained_in(source), cell['id']
+
+
+SETS = re.compile(r'^(.*filterwarnings\(|use_style\(|os\.environ\[.*\] *=|torch\.set_)', re.M)
+
+
+@each(NOTEBOOKS)
+def test_a_page_puts_back_what_it_sets(path):
+    sources = [joined(o['source']) for o in cells(path)]
+    closed = sources[-1].splitlines()
+    if any(SETS.search(o) for o in sources): assert 'guest.close()' in closed
 
 
 def picture(corner, size=(64, 64)):
