@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 import mnist_basics
-from .files import write_whole
+from .files import lacking, mend, need, write_whole
 
 # %% ../nbs/15_command.ipynb #d4fb4b93
 def add_training(
@@ -207,7 +207,7 @@ def chart(
 )->str: # An `<img>`
     "A chart in the style of the series as HTML"
     from io import BytesIO
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     from matplotlib.figure import Figure
     from mnist_basics.plots import use_style
     with plt.rc_context():
@@ -454,6 +454,8 @@ def notebooks_command(
     how = list(res.values())
     print(f'{opts.dest}: '+', '.join(f'{how.count(o)} {o}' for o in ('copied','unchanged','replaced','kept') if o in how))
     kept = [k for k,v in res.items() if v=='kept']
+    wanted = lacking('notebooks')
+    if wanted: print(f'mnist-basics: to run them, {mend(wanted)}', file=sys.stderr)
     if kept: print(f"mnist-basics: kept as they differ from the series: {', '.join(kept)} (--force overwrites them)", file=sys.stderr)
     return 1 if kept else 0
 
@@ -488,6 +490,7 @@ def main(
         args = make_parser().parse_args(argv)
         try: opts = settings(args)
         except ValueError as e: raise Usage(str(e)) from None
+        if wanted := lacking(): raise ImportError(mend(wanted))
         code = COMMANDS[opts.command](opts)
         sys.stdout.flush()
         return code

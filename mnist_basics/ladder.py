@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 import mnist_basics
 from .checks import check_precision
-from .files import cache_folder
+from .files import cache_folder, need
 from .data import default_device, sample_tensors
 from .models import Classifier, DigitModel, load_model, save_model, saved_info
 from .baseline import PixelSimilarity, train_baseline
@@ -237,7 +237,7 @@ def plot_ladder(
     ax=None, # Axes to draw on; None makes new ones
 ): # The axes
     "Errors left in per cent on a logarithmic axis, one dot a rung, the first on top; none at all counts as 0.01"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     records = list(records)
     if ax is None: _,ax = plt.subplots(figsize=(5, 0.8+0.4*len(records)))
     errors = [max(100*(1-o['accuracy']), 0.01) for o in records]
@@ -402,7 +402,7 @@ def plot_history(
     ax=None, # Axes to draw on; None makes new ones
 ): # The axes
     "Errors left in per cent after each epoch, on a logarithmic axis, a line for each rung"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots()
     for o,style in zip((o for o in trained if o.model.history), ('o-','s--','^:','d-.')*10):
         errors = [max(100*(1-a), 0.01) for a in o.model.history]

@@ -17,7 +17,7 @@ import torch
 from fastcore.basics import AttrDict, listify, patch
 from torch import Tensor, nn
 from .checks import Diverged
-from .files import write_whole
+from .files import need, write_whole
 from .data import progress
 from .mlp import make_mlp
 from .models import load_model, save_model, saved_info
@@ -490,7 +490,7 @@ class LRFinder(Recorder):
 # %% ../nbs/07_learner.ipynb #f83076c5
 def _axes(ax, **labels):
     "`ax`, or new axes if it is `None`, with `labels`"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     ax = plt.subplots()[1] if ax is None else ax
     ax.set(**labels)
     return ax
@@ -670,7 +670,7 @@ def show_results(self:Learner, max_n:int=9): # How many images
 @patch
 def summary(self:Learner): # A pandas table
     "Layers, their outputs for one batch, and their parameters"
-    import pandas as pd
+    pd = need('pandas')
     rows = layer_shapes(self.model, _some(self)[0]).values()
     return pd.DataFrame([(type(o).__name__, shape, sum(p.numel() for p in o.parameters())) for o,_,shape in rows],
                         columns=['layer','output','parameters'])

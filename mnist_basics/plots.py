@@ -15,6 +15,7 @@ import torch
 from hashlib import sha1
 from PIL import Image
 from torch import Tensor
+from .files import need
 
 # %% ../nbs/workshop/07_plots.ipynb #4675cbdd
 INK = '#767676'
@@ -22,7 +23,7 @@ COLOURS = ['#3b82c4','#db7632','#1f9d80','#b565a7','#8a7430','#767676']
 
 def use_style():
     "Draw images in `Greys`, the rest readable on light and dark pages"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     for o in ('figure','axes','savefig'): plt.rc(o, facecolor='none')
     for o in ('xtick','ytick','text'): plt.rc(o, color=INK)
     plt.rc('axes', edgecolor=INK, labelcolor=INK, titlecolor=INK, titlesize=9,
@@ -103,7 +104,7 @@ def show_image(
     alt:str|None=None, # The figure in words, for a screen reader
 ): # The axes
     "Draw one image without ticks; `ValueError` for what isn't one"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     p = _picture(image)
     lo,hi = _grey_range([p], vmin, vmax)
     if ax is None:
@@ -117,7 +118,7 @@ def show_image(
 # %% ../nbs/workshop/07_plots.ipynb #c1f18fb3
 def _grid(n, ncols, size, head):
     "`n` axes in rows of `ncols`, sized in inches, `head` for titles"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if n<1 or ncols<1:
         raise ValueError(f"can't show {n} images in {ncols} columns")
     ncols = min(n, ncols)
@@ -158,7 +159,7 @@ def image_table(
     caption:str|None=None, # Words below the table
 ): # pandas `Styler`, which notebooks show as a table
     "The numbers of `image` on their own greys; `ValueError` without any"
-    import pandas as pd
+    pd = need('pandas')
     p = _picture(image)
     if p.ndim!=2:
         raise ValueError(f"expected a grey image, got {list(p.shape)}")
@@ -185,7 +186,7 @@ def plot_function(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "Draw `f` from `min` to `max`"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=figsize)
     x = torch.linspace(min, max, steps=100)
     ax.plot(x, f(x))
@@ -229,7 +230,7 @@ def plot_rates(
     **kwargs, # Passed to `plot_function`
 ): # The axes
     "Descents on one curve with different learning rates, side by side"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     _,axs = plt.subplots(1, len(paths), figsize=(1.9*len(paths),2), sharey=True,
                          squeeze=False, layout='constrained')
     for ax,((name,lr),path) in zip(axs[0], paths.items()):
@@ -245,7 +246,7 @@ def show_preds(
     ylim:tuple=(-300,100), # Range of the y axis
 ): # The axes
     "Draw targets as blue dots and predictions as red crosses"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=(3.2,2))
     ax.scatter(t, targs, s=12, color='C0')
     ax.scatter(t, preds.detach(), s=14, marker='x', color='#d1495b')
@@ -260,7 +261,7 @@ def plot_residuals(
     ax=None, # Axes; new ones if `None`
 ): # The axes
     "Dots for targets, crosses for predictions, and an arrow from each cross to its dot"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=(4.2,2.6))
     preds = preds.detach()
     ax.scatter(t, targs, s=12, color='C0', zorder=3)
@@ -281,7 +282,7 @@ def plot_surface(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "Contours of `f` over two parameters, the path, and the lowest point of the slice"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=(3.2,2.6))
     xs,ys = torch.linspace(*xlim, 50),torch.linspace(*ylim, 50)
     grid = (path[-1] if at is None else at).repeat(50, 50, 1).to(path.dtype)
@@ -303,7 +304,7 @@ def animate(
     ms:int=300, # Time for each frame, in milliseconds
 )->bytes: # An animated PNG that plays once; where it cannot play, its last frame shows
     "Put the figures `draw(0)` to `draw(n-1)` into one animated picture"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     frames = []
     for i in range(n):
         fig,file = draw(i),io.BytesIO()
@@ -334,7 +335,7 @@ def draw_loop(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "Draw a process as a row of boxes with one arrow back"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=(1.15*len(names),1.5))
     boxes = [_box(ax, i, 0, o) for i,o in enumerate(names)]
     for a,b in zip(boxes, boxes[1:]): _arrow(ax, a, b, plt.rcParams['text.color'])
@@ -352,7 +353,7 @@ def draw_flow(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "A computation as boxes; values on the way forward, slopes on the way back"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=size)
     boxes = {k: _box(ax, *at, k, plt.rcParams['text.color']) for k,at in nodes.items()}
     for a,b,value,slope in edges:
@@ -387,7 +388,7 @@ def draw_graph(
     ax=None, # Axes; new ones if `None`
 ): # The axes
     "The recorded operations from `output` (right) back to `leaves` (left)"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     deepest,boxes = {},{}
     for d,fn in walk_graph(output.grad_fn): deepest[fn] = max(d, deepest.get(fn, 0))
     if ax is None: _,ax = plt.subplots(figsize=(max(deepest.values())+1,1.8))
@@ -412,7 +413,7 @@ def draw_net(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "Layers as columns of circles with a line for each weight that is drawn"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=(1.7*len(sizes),2.8))
     def ys(n): return [o-(min(n, most)-1)/2 for o in range(min(n, most))]
     for i,(a,b) in enumerate(zip(sizes, sizes[1:])):
@@ -436,7 +437,7 @@ def plot_curves(
     **kwargs, # Passed to `ax.set`
 ): # The axes
     "One line for each name over the epochs, from 1"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots()
     for (name,ys),style in zip(curves.items(), ('o-','s--','^:','d-.')*5):
         ax.plot(range(1, len(ys)+1), ys, style, ms=3, lw=1, label=name)
@@ -455,7 +456,7 @@ def plot_errors(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "Errors left in per cent on a logarithmic axis, one dot a name, the first on top"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     if ax is None: _,ax = plt.subplots(figsize=(5, 0.8+0.4*len(accuracies)))
     errors = [max(100*(1-a), 0.01) for a in accuracies.values()]
     ax.plot(errors, range(len(errors)), 'o')
@@ -491,7 +492,7 @@ def plot_confusion(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "Mistakes as shades and numbers; the diagonal, which is right, is left empty"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     k,wrong = len(counts),counts.cpu().clone().fill_diagonal_(0)
     if ax is None: ax = plt.subplots(figsize=(3.8,3.8))[1]
     ax.imshow(wrong, 'Oranges', vmax=1.6*max(1, wrong.max().item()))

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .checks import check_precision
 from .data import set_seed
+from .files import need
 from .learner import Callback, DataLoaders, Learner, MixedPrecision, StopOnNaN
 from .linear_model import DataLoader
 from .mlp import make_mlp
@@ -40,7 +41,7 @@ def plot_confusion(
     ax=None, # Axes to draw on; new ones if `None`
 ): # The axes
     "Mistakes as shades and numbers; the diagonal, which is right, is left empty"
-    import matplotlib.pyplot as plt
+    plt = need('matplotlib.pyplot')
     k,wrong = len(counts),counts.cpu().clone().fill_diagonal_(0)
     if ax is None: ax = plt.subplots(figsize=(3.8,3.8))[1]
     ax.imshow(wrong, 'Oranges', vmax=1.6*max(1, wrong.max().item()))
