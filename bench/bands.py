@@ -27,7 +27,8 @@ def processor():
 def train(digits, what, seed, arithmetic):
     "Train and measure one rung in this process"
     import torch
-    from mnist_basics.ladder import digit_data, measure, rungs_for, train_rung
+    from mnist_basics.data import digit_data
+    from mnist_basics.ladder import measure, rungs_for, train_rung
     precision = 'bfloat16' if arithmetic == 'bfloat16' else 'float32'
     rung = next(o for o in rungs_for(digits, precision) if o.what == what)
     data = digit_data(digits, torch.device('cpu'))

@@ -23,7 +23,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from mnist_basics.data import set_seed
+from mnist_basics.devices import set_seed
 from mnist_basics.learner import DataLoaders, Learner
 from mnist_basics.linear_model import DataLoader, batch_accuracy, mnist_loss, right_answers, three_or_seven
 from mnist_basics.mlp import make_mlp

@@ -13,7 +13,7 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from mnist_basics.data import default_device, set_seed
+from mnist_basics.devices import default_device, set_seed
 from mnist_basics.linear_model import BasicOptim, DataLoader, mnist_loss, three_or_seven, train_epoch
 
 TARGET,BS,LR = 1.3,256,0.1

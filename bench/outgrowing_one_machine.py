@@ -19,7 +19,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_basics.data import set_seed
+from mnist_basics.devices import set_seed
 from mnist_basics.mlp import make_mlp
 from mnist_basics.outgrowing_one_machine import process_group, rank_and_world, run_processes
 from mnist_basics.resnet18 import make_resnet18

@@ -23,7 +23,8 @@ from statistics import mean, median
 import torch
 import torch.nn.functional as F
 from torch import nn
-from mnist_basics.data import default_device, mnist, set_seed
+from mnist_basics.devices import default_device, set_seed
+from mnist_basics.data import mnist
 from mnist_basics.ten_digits import (EMA, FIVE_VIEWS, Turn, conv_block, make_cnn, robustness, train_best, train_digits,
                                      shift_images, train_hidden, train_small, train_softmax)
 

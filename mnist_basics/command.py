@@ -138,7 +138,8 @@ def prepare(
     "Rungs and device of `opts`, checked together with the targets"
     if opts.json not in (None, '-'): check_target(opts.json)
     if opts.report is not None: check_report(opts.report)
-    from mnist_basics.ladder import check_device, choose, rungs_for
+    from mnist_basics.devices import check_device
+    from mnist_basics.ladder import choose, rungs_for
     try: return choose(opts.stages, rungs_for(opts.digits, opts.precision)), check_device(opts.device)
     except ValueError as e: raise Usage(str(e)) from None
 
@@ -158,7 +159,8 @@ def ladder_command(
 )->int: # Exit code
     "Climb the ladder, print it, and write it as JSON if asked to"
     rungs,device = prepare(opts)
-    from mnist_basics.ladder import ModelCache, digit_data, ladder_lines, measure, train_rungs
+    from mnist_basics.data import digit_data
+    from mnist_basics.ladder import ModelCache, ladder_lines, measure, train_rungs
     data,trained,records,cache,quiet = digit_data(opts.digits, device),[],[],ModelCache(),opts.json=='-'
     def climbed():
         for o in train_rungs(opts.stages, opts.seed, device, data, rungs):

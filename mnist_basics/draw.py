@@ -19,8 +19,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from .baseline import PixelSimilarity, mnist_distance
-from .data import mnist, sample_tensors, set_seed
-from .ladder import digit_data
+from .devices import set_seed
+from .data import digit_data, mnist, sample_tensors
 from .linear_model import train_linear
 from .mlp import train_mlp
 from .ten_digits import Normalize, train_small

@@ -18,7 +18,7 @@ from fastcore.basics import AttrDict, listify, patch
 from torch import Tensor, nn
 from .checks import Diverged
 from .files import need, write_whole
-from .data import progress
+from .devices import progress
 from .mlp import make_mlp
 from .models import load_model, save_model, saved_info
 from .plots import show_images

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .batches import stack_pairs, take
 from .checks import check_batches, check_loss, check_pair, check_params
 from .checks import check_scores
-from .data import progress, set_seed
+from .devices import progress, set_seed
 from .models import Classifier, in_precision, two_digits
 from .digit_loss import init_params, linear, mnist_loss, three_or_seven
 

@@ -8,7 +8,7 @@ __all__ = ['simple_net', 'make_mlp', 'train_mlp']
 # %% ../nbs/05_mlp.ipynb #6e5967c0
 import torch
 from torch import Tensor, nn
-from .data import set_seed
+from .devices import set_seed
 from .linear_model import (
     BasicOptim, DataLoader, linear, mnist_loss, train_model)
 from .models import Classifier, in_precision, two_digits

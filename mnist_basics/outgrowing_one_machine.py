@@ -19,7 +19,8 @@ from fastcore.basics import patch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from .files import write_whole
-from .data import default_device, mnist, set_seed
+from .devices import default_device, set_seed
+from .data import mnist
 from .learner import Adam, Callback, CancelEpochException, DataLoaders, Learner
 from .linear_model import DataLoader, batch_accuracy
 from .mlp import make_mlp

@@ -12,7 +12,7 @@ from copy import deepcopy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .data import progress, set_seed
+from .devices import progress, set_seed
 from .files import need
 from .linear_model import DataLoader, train_epoch
 from .models import Classifier, in_precision, ready_data

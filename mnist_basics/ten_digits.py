@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .checks import check_precision
-from .data import set_seed
+from .devices import set_seed
 from .files import need
 from .learner import Callback, DataLoaders, Learner, MixedPrecision, StopOnNaN
 from .linear_model import DataLoader

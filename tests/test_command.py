@@ -359,7 +359,8 @@ def test_two_processes_at_once(three, cache, tmp_path):
 
 def test_reading_while_others_write(capsys):
     "Whoever loads meets a whole model, however often it is written meanwhile"
-    from mnist_basics.ladder import RUNGS, ModelCache, digit_data, train_rung
+    from mnist_basics.data import digit_data
+    from mnist_basics.ladder import ModelCache, RUNGS, train_rung
     model, kept = train_rung(RUNGS[0], digit_data(device='cpu')), ModelCache()
     kept.save(model)
     def write():
@@ -417,7 +418,8 @@ def test_report_without_epochs_or_mistakes(tmp_path, capsys):
     "A stage that learns nothing, and one that makes no mistake"
     import torch
     from mnist_basics.command import report_page
-    from mnist_basics.ladder import Data, Rung, Trained, measure
+    from mnist_basics.data import Data
+    from mnist_basics.ladder import Rung, Trained, measure
     from mnist_basics.models import DigitModel
     images, labels = torch.zeros(4, 28, 28), torch.tensor([3, 3, 7, 7])
     images[:2] = 1

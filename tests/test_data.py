@@ -5,7 +5,8 @@ import numpy as np
 import pytest, torch
 from PIL import Image
 from mnist_basics import data
-from mnist_basics.data import fastai_data_path, mnist, mnist_sample, set_seed, to_mnist
+from mnist_basics.devices import set_seed
+from mnist_basics.data import fastai_data_path, mnist, mnist_sample, to_mnist
 
 DIGITS = (5,) # 6,313 pictures: the smallest set
 N = 5421+892

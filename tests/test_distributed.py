@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 import torch, torch.distributed as dist, torch.nn.functional as F
 from torch import nn
-from mnist_basics.data import set_seed
+from mnist_basics.devices import set_seed
 from mnist_basics.learner import SGD, Adam, Callback, DataLoaders, EarlyStopping, GradientClip, Learner, SaveBest, StopOnNaN
 from mnist_basics.linear_model import BasicOptim, DataLoader, batch_accuracy
 from mnist_basics.outgrowing_one_machine import Distributed, process_group, rank_and_world

@@ -42,6 +42,18 @@ def test_broken_page(tmp_path, body, says):
     found = problems(tmp_path, body)
     assert len(found) == 1 and found[0].startswith('index.html: ') and says in found[0]
 
+def test_old_addresses_lead_to_the_new_ones(tmp_path):
+    moved = {'old.html': 'new/page.html', 'deep/old.html': 'new/page.html'}
+    for folder in 'new', 'deep': (tmp_path/folder).mkdir()
+    (tmp_path/'new'/'page.html').write_text('<h1>Here</h1>')
+    site.add_redirects(tmp_path, moved)
+    assert site.check(tmp_path) == []
+    found = [re.search('content="0; url=(.*)"', (tmp_path/o).read_text())[1] for o in moved]
+    assert found == ['new/page.html', '../new/page.html']
+    with pytest.raises(FileExistsError): site.add_redirects(tmp_path, moved)
+    (tmp_path/'new'/'page.html').unlink()
+    assert len(site.check(tmp_path)) == 2
+
 def test_css_from_another_host(tmp_path):
     css = '@import url(https://fonts.example.org/css2?family=Lato:wght@400;700&display=swap);body{color:red}'
     assert 's.css: loads' in problems(tmp_path, '', css)[0]

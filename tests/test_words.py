@@ -61,13 +61,13 @@ def test_all_37_questions_are_there():
 def test_a_question_has_a_folded_answer_and_its_place(question):
     text = '\n'.join(s for k, s in QUESTIONS[question] if k == 'markdown')
     assert re.search(r'::: \{\.callout-tip title="Answer" collapse="true"\}\n[^:]{20}', text)
-    assert re.search(r'Taught in \[[^]]+\]\(\d\d_\w+\.ipynb#[\w-]+\)', text)
+    assert re.search(r'Taught in \[[^]]+\]\((workshop/)?\d\d_\w+\.ipynb#[\w-]+\)', text)
 
 
 @pytest.mark.parametrize('term', TERMS)
 def test_a_term_has_a_sentence_its_place_and_an_example(term):
     (_, text), (kind, code) = TERMS[term]
-    assert re.search(r'\S.*First in \[[^]]+\]\(\d\d_\w+\.ipynb(#[\w-]+)?\)', text)
+    assert re.search(r'\S.*First in \[[^]]+\]\((workshop/)?\d\d_\w+\.ipynb(#[\w-]+)?\)', text)
     assert kind == 'code' and CHECK.search(code)
 
 
@@ -77,6 +77,6 @@ def test_the_list_from_a_to_z_has_every_term():
     assert [place for _, place in listed] == [pandoc_id(name) for name, _ in listed]
 
 
-@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if re.match(r'0[0-69]_', nb_name(p))], ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if re.match(r'0[1-69]_', nb_name(p))], ids=lambda p: p.stem)
 def test_a_page_leads_to_the_glossary(path):
     assert any('(13_glossary.ipynb#' in source for kind, source in cells(path) if kind == 'markdown')

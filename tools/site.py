@@ -180,6 +180,32 @@ class Pages(Site):
             path.write_text(text.replace('<div class="quarto-title-meta"></div>', links, 1), encoding='utf-8')
         for f in self.out.rglob('*.css'): f.write_text(REMOTE_IMPORT.sub('', f.read_text(encoding='utf-8')), encoding='utf-8')
 
+MOVED = {'data.html': 'workshop/data.html', '00_data.html': 'workshop/data.html'}  # where pages were, and where they are
+
+REDIRECT = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="0; url={to}">
+<link rel="canonical" href="{to}">
+<title>This page has moved</title>
+</head>
+<body>
+<main>
+<h1>This page has moved</h1>
+<p><a href="{to}">Here it is.</a></p>
+</main>
+</body>
+</html>
+"""
+
+def add_redirects(docs, moved=MOVED):
+    "Lay a small page at each old address that leads to the new one; an error if a page is there"
+    for old,new in moved.items():
+        to = os.path.relpath(docs/new, (docs/old).parent).replace(os.sep, '/')
+        with open(docs/old, 'x', encoding='utf-8') as f: f.write(REDIRECT.format(to=to))
+
 def add_drawing(docs):
     "Lay the page on which one draws, with the networks that judge it, into the folder `draw` of `docs`"
     from mnist_basics.draw import export_web
@@ -191,6 +217,7 @@ def build(docs=DOCS):
         site = Pages(process(Path(tmp)), get_config())
         site.build()
         site.finish()
+        add_redirects(site.out)
         if (ROOT/'mnist_basics'/'draw.py').exists(): add_drawing(site.out)
         if docs.exists(): shutil.rmtree(docs)
         shutil.move(site.out, docs)
