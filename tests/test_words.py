@@ -61,13 +61,13 @@ def test_all_37_questions_are_there():
 def test_a_question_has_a_folded_answer_and_its_place(question):
     text = '\n'.join(s for k, s in QUESTIONS[question] if k == 'markdown')
     assert re.search(r'::: \{\.callout-tip title="Answer" collapse="true"\}\n[^:]{20}', text)
-    assert re.search(r'Taught in \[[^]]+\]\((workshop/)?\d\d_\w+\.ipynb#[\w-]+\)', text)
+    assert re.search(r'Taught in \[[^]]+\]\((workshop/)?\d\d[a-z]?_\w+\.ipynb#[\w-]+\)', text)
 
 
 @pytest.mark.parametrize('term', TERMS)
 def test_a_term_has_a_sentence_its_place_and_an_example(term):
     (_, text), (kind, code) = TERMS[term]
-    assert re.search(r'\S.*First in \[[^]]+\]\((workshop/)?\d\d_\w+\.ipynb(#[\w-]+)?\)', text)
+    assert re.search(r'\S.*First in \[[^]]+\]\((workshop/)?\d\d[a-z]?_\w+\.ipynb(#[\w-]+)?\)', text)
     assert kind == 'code' and CHECK.search(code)
 
 
