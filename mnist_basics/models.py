@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from .files import write_whole
 from .checks import check_images, check_labels, check_precision
+from .files import write_whole
+from .devices import check_device
 
 # %% ../nbs/workshop/08_models.ipynb #ae7ceb5f
 class DigitModel:
@@ -134,7 +135,7 @@ def ready_data(
     "`data`, checked; `ValueError` for images or labels that can't be trained on"
     (x,y),(valid_x,valid_y) = data
     x,valid_x = check_images(x),check_images(valid_x)
-    device = x.device if device is None else torch.device(device)
+    device = x.device if device is None else check_device(device)
     check_labels(y, len(x))
     digits = y.unique()
     classes = digits.tolist()
