@@ -83,7 +83,7 @@ def main():
     machines = load(args.json)
     if not args.table:
         import torch
-        from mnist_basics.resnet18 import has_bf16
+        from mnist_basics.devices import has_bf16
         fast, name = has_bf16(torch.device('cpu')), processor()
         here = next((m for m in machines if m['processor'] == name and m['torch'] == torch.__version__), None)
         if here is None:

@@ -22,7 +22,7 @@ from statistics import mean, median
 import torch
 from mnist_basics.devices import default_device, set_seed
 from mnist_basics.data import mnist_sample, sample_tensors
-from mnist_basics.resnet18 import has_bf16, make_adamw, make_resnet18, set_one_cycle, small_convs, train_batch, train_resnet18
+from mnist_basics.resnet18 import make_adamw, make_resnet18, set_one_cycle, small_convs, train_batch, train_resnet18
 
 warnings.filterwarnings('ignore')
 from fastai.optimizer import Adam

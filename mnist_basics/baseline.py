@@ -82,7 +82,8 @@ def fit(self:PixelSimilarity,
     return self
 
 # %% ../nbs/02_baseline.ipynb #387db3bf
-def _to_all(self, xb): return torch.stack([mnist_distance(xb, o) for o in self.means], 1)
+def _to_all(self, xb):
+    return torch.stack([mnist_distance(xb, o) for o in self.means], 1)
 
 @patch
 def distances(self:PixelSimilarity,

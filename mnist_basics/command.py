@@ -324,22 +324,22 @@ def report_page(
 
 def _accuracy(records):
     "The records as a table, and the errors left as a chart"
-    from mnist_basics.ladder import plot_ladder
+    from mnist_basics.plots import plot_errors
     head = ['stage', 'what it is', 'parameters', 'accuracy', *(f'of {d}s' for d in records[0]['per_class']), 'seconds']
     def shares(o): return (f'{v:.4f}' for v in (o['accuracy'], *o['per_class'].values()))
     rows = [[o['stage'], o['what'], f"{o['parameters']:,}", *shares(o), f"{o['seconds']:.2f}"] for o in records]
     errors = ', '.join(f"{o['what']} {100-100*o['accuracy']:.2f}" for o in records)
     caption = 'All stages, from the bottom up'
     yield _wide(table(caption, head, rows), caption, 'wide named')
-    yield chart(lambda ax: plot_ladder(records, ax), f'Errors left in per cent: {errors}.', (6, 1+0.4*len(records)))
+    yield chart(lambda ax: plot_errors({o['what']: o['accuracy'] for o in records}, ax), f'Errors left in per cent: {errors}.', (6, 1+0.4*len(records)))
 
 def _curves(learned):
     "The accuracy after each epoch as a chart, if there were epochs"
-    from mnist_basics.ladder import plot_history
+    from mnist_basics.plots import plot_history
     if not learned: return ['<p>No stage here learns in epochs.</p>']
     ends = '; '.join(f'{o.rung.what}, {o.model.history[0]:.4f} after epoch 1, {o.model.history[-1]:.4f} after epoch {len(o.model.history)}'
         for o in learned)
-    return [chart(lambda ax: plot_history(learned, ax), f'Accuracy by epoch, drawn as errors left: {ends}.')]
+    return [chart(lambda ax: plot_history({o.rung.what: o.model.history for o in learned}, ax), f'Accuracy by epoch, drawn as errors left: {ends}.')]
 
 # %% ../nbs/15_command.ipynb #49d61945
 def write_report(

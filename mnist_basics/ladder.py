@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'TEN_RUNGS', 'per_class', 'image_mean', 'class_mean', 'Rung', 'choose', 'Trained', 'train_rung',
-           'train_rungs', 'measure', 'n_params', 'climb', 'ladder_lines', 'plot_ladder', 'look', 'recipe', 'ModelCache',
-           'ready_rungs', 'confusion', 'worst_mistakes', 'plot_history', 'rungs_for']
+           'train_rungs', 'measure', 'n_params', 'climb', 'ladder_lines', 'look', 'recipe', 'ModelCache', 'ready_rungs',
+           'confusion', 'worst_mistakes', 'rungs_for']
 
 # %% ../nbs/09_ladder.ipynb #efc65ec7
 import json
@@ -207,26 +207,6 @@ def _line(wide, stage, what, parameters, accuracy, shares, seconds):
     shares = ''.join(f'{o:>{13 if o[0]==" " else 8}}' for o in shares)
     return f'{stage:{wide[0]}}  {what:{wide[1]}}{parameters:>12}{accuracy:>10}{shares}{seconds:>9}'.rstrip()
 
-# %% ../nbs/09_ladder.ipynb #8c6aa912
-def plot_ladder(
-    records, # Records as `climb` yields them
-    ax=None, # Axes to draw on; None makes new ones
-): # The axes
-    "Errors left in per cent on a logarithmic axis, one dot a rung, the first on top; none at all counts as 0.01"
-    plt = need('matplotlib.pyplot')
-    records = list(records)
-    if ax is None: _,ax = plt.subplots(figsize=(5, 0.8+0.4*len(records)))
-    errors = [max(100*(1-o['accuracy']), 0.01) for o in records]
-    ax.plot(errors, range(len(records)), 'o')
-    for i,e in enumerate(errors): ax.annotate(f'{e:.2f} %', (e,i), xytext=(9,0), textcoords='offset points', va='center')
-    low,high = min(errors)/1.3,max(errors)*1.5
-    ticks = [o for o in (0.01,0.02,0.05,0.1,0.2,0.5,1,2,3,5,10,20,50,100) if low<=o<=high]
-    ax.set(xscale='log', xlabel='errors left (%, logarithmic)', xlim=(low,high), ylim=(len(records)-0.5, -0.5))
-    ax.set_xticks(ticks, [f'{o:g}' for o in ticks])
-    ax.set_yticks(range(len(records)), [o['what'] for o in records])
-    ax.xaxis.minorticks_off()
-    return ax
-
 # %% ../nbs/09_ladder.ipynb #59bc4eca
 def look(
     trained:Trained, # A model and its rung
@@ -371,24 +351,6 @@ def worst_mistakes(
     lead = probs.max(1).values - probs.gather(1, truth[:,None])[:,0]
     wrong = (model.predict(images)!=labels).nonzero()[:,0]
     return wrong[lead[wrong].argsort(descending=True, stable=True)[:n]]
-
-# %% ../nbs/09_ladder.ipynb #e5bc2c3f
-def plot_history(
-    trained, # Several `Trained`; those without a history are left out
-    ax=None, # Axes to draw on; None makes new ones
-): # The axes
-    "Errors left in per cent after each epoch, on a logarithmic axis, a line for each rung"
-    plt = need('matplotlib.pyplot')
-    if ax is None: _,ax = plt.subplots()
-    for o,style in zip((o for o in trained if o.model.history), ('o-','s--','^:','d-.')*10):
-        errors = [max(100*(1-a), 0.01) for a in o.model.history]
-        ax.plot(range(1, len(errors)+1), errors, style, ms=3, lw=1, label=o.rung.what)
-    ax.set(xlabel='epoch', ylabel='errors left (%, logarithmic)', yscale='log')
-    ticks = [o for o in (0.1,0.2,0.5,1,2,5,10,20,50) if ax.get_ylim()[0]<=o<=ax.get_ylim()[1]]
-    ax.set_yticks(ticks, [f'{o:g}' for o in ticks])
-    ax.yaxis.minorticks_off()
-    if ax.lines: ax.legend()
-    return ax
 
 # %% ../nbs/09_ladder.ipynb #0a6d7553
 _digits = partial(_blank, kind=DigitClassifier, layout=torch.channels_last)

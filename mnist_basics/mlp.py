@@ -32,7 +32,7 @@ def make_mlp(
     n_in:int=28*28, # Numbers that come in: the pixels of an image
     n_out:int=1, # Numbers that come out: 1 score, or one for each class
 )->nn.Sequential: # Maps float [n,n_in] to scores [n,n_out]
-    "Linear layers with a ReLU between each pair; `ValueError` if a width isn't a positive whole number"
+    "Linear layers with a ReLU between each pair; `ValueError` for an unfit width"
     widths = [n_in, *([hidden] if isinstance(hidden, int) else hidden), n_out]
     if not all(isinstance(o, int) and o>0 for o in widths):
         raise ValueError(f"widths should be whole numbers above 0, not {widths}")

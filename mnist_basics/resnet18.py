@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['layer_shapes', 'make_resnet18', 'one_cycle', 'make_adamw', 'set_one_cycle', 'train_batch', 'GreyConv', 'OnePixelConv',
-           'small_convs', 'full_convs', 'has_bf16', 'train_resnet18']
+           'small_convs', 'full_convs', 'train_resnet18']
 
 # %% ../nbs/06_resnet18.ipynb #eb325153
 import math
@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .devices import progress, set_seed
-from .files import need
 from .linear_model import DataLoader, train_epoch
 from .models import Classifier, in_precision, ready_data
 
@@ -46,7 +45,7 @@ def make_resnet18(
     n_out:int=2, # Classes
 )->nn.Sequential: # Maps float [n,3,h,w] to scores [n,n_out]
     "An untrained resnet18 with fastai's head: body and head, as in `vision_learner`"
-    resnet18 = need('torchvision.models').resnet18
+    from torchvision.models import resnet18
     body = nn.Sequential(*list(resnet18().children())[:-2])
     head = nn.Sequential(_MaxAvgPool(), nn.Flatten(),
         nn.BatchNorm1d(1024), nn.Dropout(0.25), nn.Linear(1024, 512, bias=False), nn.ReLU(inplace=True),
@@ -78,7 +77,8 @@ def make_adamw(
               if n=='bias' or isinstance(m, norms)]
     ids = {id(p) for p in spared}
     decayed = [p for p in model.parameters() if id(p) not in ids]
-    groups = [dict(params=decayed, weight_decay=wd), dict(params=spared, weight_decay=0.)]
+    groups = [dict(params=decayed, weight_decay=wd),
+              dict(params=spared, weight_decay=0.)]
     return torch.optim.AdamW(groups, betas=(0.95,0.99), eps=1e-5, fused=True)
 
 # %% ../nbs/06_resnet18.ipynb #569dc8e8
@@ -186,18 +186,6 @@ def full_convs(
     for name,o in list(model.named_modules()):
         if isinstance(o, (GreyConv,OnePixelConv)): _put(model, name, o.restore(decay))
     return model.to(memory_format=torch.contiguous_format)
-
-# %% ../nbs/06_resnet18.ipynb #fcd9f653
-def has_bf16(
-    device:torch.device, # Where to compute
-)->bool: # Whether `device` multiplies in bfloat16 itself
-    "Does this machine have instructions for bfloat16?"
-    if device.type=='cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type!='cpu': return False
-    if not hasattr(torch.cpu, 'get_capabilities'): # Before torch 2.10
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    caps = torch.cpu.get_capabilities()
-    return any(caps.get(o, False) for o in ('avx512_bf16','amx_bf16','bf16'))
 
 # %% ../nbs/06_resnet18.ipynb #f2773166
 class _Cycle:

@@ -123,3 +123,23 @@ def test_links_between_notebooks_lead_somewhere():
         for c in cells(path, 'markdown'):
             for target in re.findall(r'\]\(([^)\s#]+\.ipynb)', source(c)):
                 assert (path.parent/target).exists(), f'{nb_name(path)} links to {target}'
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_proofs_are_folded(path):
+    "On the site, in Jupyter and in Colab; and nothing else begins like one"
+    for c in cells(path, 'code'):
+        if not re.search(r'^#\| *proof\b', source(c), re.M): continue
+        fold = c['metadata'].get('jupyter', {}).get('source_hidden') and c['metadata'].get('cellView') == 'form'
+        assert fold and source(c).startswith('#| proof\n#| code-fold: true\n#| code-summary: "Proof"\n'), source(c)[:80]
+
+
+LESSONS = [p for p in NOTEBOOKS if p.parent.name == 'nbs' and re.match(r'0[1-6]', p.name)]
+
+@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
+def test_lessons_are_short(path):
+    "What a reader meets before unfolding anything: short cells, no line wider than the page"
+    for c in cells(path, 'code'):
+        if c['metadata'].get('cellView') or re.search(r'^#\| *(hide|echo: *false|code-fold: *true)\b', source(c), re.M): continue
+        lines = [o for o in source(c).splitlines() if o.strip() and not o.startswith('#|')]
+        assert len(lines) <= 12 and max(map(len, lines), default=0) <= 88, source(c)[:80]
