@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean, median
 
 import torch
-from mnist_basics.devices import default_device, set_seed
+from mnist_basics.devices import default_device, has_bf16, set_seed
 from mnist_basics.data import mnist_sample, sample_tensors
 from mnist_basics.resnet18 import make_adamw, make_resnet18, set_one_cycle, small_convs, train_batch, train_resnet18
 
