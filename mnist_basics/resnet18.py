@@ -21,15 +21,17 @@ from .models import Classifier, in_precision, ready_data
 def layer_shapes(
     model:nn.Module, # Any network
     xb:Tensor, # A batch that it takes
-    kinds=(), # Kinds of layers to note, such as `nn.Conv2d`; without any, those that have no parts
+    kinds=(), # Layers to note, such as `nn.Conv2d`; if empty, those without parts
 )->dict: # Name to `(layer, shape in, shape out)`, in the order of use
     "What each layer of `model` makes of the shape of `xb`; leaves the model as it was"
     res,training = {},model.training
     def noter(name):
         def hook(layer, args, out): res[name] = layer,list(args[0].shape),list(out.shape)
         return hook
-    def wanted(layer): return isinstance(layer, tuple(kinds)) if kinds else not list(layer.children())
-    hooks = [m.register_forward_hook(noter(n)) for n,m in model.named_modules() if wanted(m)]
+    def wanted(layer):
+        return isinstance(layer, tuple(kinds)) if kinds else not list(layer.children())
+    layers = [(n,m) for n,m in model.named_modules() if wanted(m)]
+    hooks = [m.register_forward_hook(noter(n)) for n,m in layers]
     try: model.eval()(xb)
     finally:
         for o in hooks: o.remove()
@@ -48,7 +50,8 @@ def make_resnet18(
     from torchvision.models import resnet18
     body = nn.Sequential(*list(resnet18().children())[:-2])
     head = nn.Sequential(_MaxAvgPool(), nn.Flatten(),
-        nn.BatchNorm1d(1024), nn.Dropout(0.25), nn.Linear(1024, 512, bias=False), nn.ReLU(inplace=True),
+        nn.BatchNorm1d(1024), nn.Dropout(0.25), nn.Linear(1024, 512, bias=False),
+        nn.ReLU(inplace=True),
         nn.BatchNorm1d(512), nn.Dropout(0.5), nn.Linear(512, n_out, bias=False))
     for o in (head[4],head[8]): nn.init.kaiming_normal_(o.weight)
     return nn.Sequential(body, head)
@@ -101,7 +104,8 @@ def train_batch(
     bf16:bool=False, # Compute the body in bfloat16?
 )->Tensor: # Mean cross-entropy of the batch before the step, no gradient
     "One step of `opt` along the slope that a batch gives"
-    with torch.autocast(xb.device.type, torch.bfloat16, enabled=bf16): acts = model[0](xb)
+    with torch.autocast(xb.device.type, torch.bfloat16, enabled=bf16):
+        acts = model[0](xb)
     loss = F.cross_entropy(model[1](acts.to(xb.dtype)), yb)
     loss.backward()
     opt.step()
@@ -115,13 +119,15 @@ class GreyConv(nn.Module):
         conv:nn.Conv2d, # Whose parameters are shared
     ):
         super().__init__()
-        self.weight,self.stride,self.padding,self.full = conv.weight,conv.stride,conv.padding,(conv,)
+        self.stride,self.padding = conv.stride,conv.padding
+        self.weight,self.full = conv.weight,(conv,)
 
     def forward(self,
         x:Tensor, # The one channel, [n,1,h,w]
     )->Tensor: # [n,channels out,h,w]
         "What the full convolution makes of `x` in each of its channels"
-        return F.conv2d(x, self.weight.sum(1, keepdim=True), stride=self.stride, padding=self.padding)
+        weight = self.weight.sum(1, keepdim=True)
+        return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
 
     def restore(self,
         decay:float, # Not needed: all parameters have been trained
@@ -131,7 +137,7 @@ class GreyConv(nn.Module):
 
 # %% ../nbs/06_resnet18.ipynb #2c06e14e
 class OnePixelConv(nn.Module):
-    "A convolution that makes a single pixel: a matrix product with the weights that meet the image"
+    "A convolution that makes one pixel: a matrix product with the weights in use"
     def __init__(self,
         conv:nn.Conv2d, # What this stands for
         side:int, # Side of its images, such that one pixel comes out
@@ -140,13 +146,15 @@ class OnePixelConv(nn.Module):
         pad = conv.padding[0]
         self.side = min(side, conv.kernel_size[0]-pad)
         self.met = slice(pad, pad+self.side)
-        self.weight,self.full = nn.Parameter(conv.weight[...,self.met,self.met].detach().clone()),(conv,)
+        met = conv.weight[...,self.met,self.met].detach().clone()
+        self.weight,self.full = nn.Parameter(met),(conv,)
 
     def forward(self,
         x:Tensor, # [n,channels in,side,side]
     )->Tensor: # [n,channels out,1,1]
         "What the full convolution makes of `x`"
-        return F.linear(x[...,:self.side,:self.side].flatten(1), self.weight.flatten(1))[...,None,None]
+        x = x[...,:self.side,:self.side].flatten(1)
+        return F.linear(x, self.weight.flatten(1))[...,None,None]
 
     @torch.no_grad()
     def restore(self,
@@ -168,7 +176,7 @@ def small_convs(
     model:nn.Module, # As from `make_resnet18`; changed in place
     side:int=28, # Side of the images
 )->nn.Module: # `model`, for grey images [n,1,side,side]
-    "Compute the first convolution on one channel, and those that make one pixel as matrix products"
+    "The first convolution on one channel, those that make one pixel as matrix products"
     blank = next(model.parameters()).new_zeros(1, 3, side, side)
     convs = layer_shapes(model, blank, [nn.Conv2d])
     for i,(name,(conv,before,after)) in enumerate(convs.items()):
