@@ -1,4 +1,4 @@
-"What all tests share: how they are spread over the cores, the two arithmetics, and a browser."
+"What all tests share: how they are spread over the cores, and a browser."
 import os, shutil
 from pathlib import Path
 
@@ -8,12 +8,6 @@ import pytest
 NO_BROWSER = 'there is no browser here: install chromium, or run `playwright install chromium`'
 # What takes longest comes first, so that no core waits for the other in the end
 LONGEST = ('test_notebooks.py', 'test_browser.py', 'test_draw.py', 'test_distributed.py')
-
-
-def pytest_addoption(parser):
-    parser.addoption('--old-arithmetic', action='store_true',
-        help='only the notebooks that train, with the instructions of the oldest'
-        ' processors and two threads: slow, and the figures stay in their bands')
 
 
 @pytest.hookimpl(tryfirst=True)

