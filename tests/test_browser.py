@@ -9,7 +9,7 @@ from outputs import NOTEBOOKS, nb_name
 ROOT = Path(__file__).resolve().parent.parent
 def page_of(path):
     "The page of a notebook, as in `workshop/files`"
-    return re.sub(r'\b\d\d_', '', nb_name(path))
+    return re.sub(r'\b\d\d[a-z]?_', '', nb_name(path))
 
 
 PAGES = ['index', *(page_of(p) for p in NOTEBOOKS if p.stem != 'index')]
