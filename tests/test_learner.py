@@ -278,6 +278,8 @@ def test_not_finite_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match='nothing was saved'): learn.save(tmp_path/'m.safetensors')
     assert (tmp_path/'m.safetensors').read_bytes()==good
 
+@pytest.mark.skipif(torch.__version__.startswith('2.6.'),
+    reason='the ONNX exporter of torch 2.6 agrees with no onnxscript that we have tried')
 def test_onnx(tmp_path):
     ort = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
