@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .devices import progress, set_seed
+from .files import need
 from .linear_model import DataLoader, train_epoch
 from .models import Classifier, in_precision, ready_data
 
@@ -47,7 +48,7 @@ def make_resnet18(
     n_out:int=2, # Classes
 )->nn.Sequential: # Maps float [n,3,h,w] to scores [n,n_out]
     "An untrained resnet18 with fastai's head: body and head, as in `vision_learner`"
-    from torchvision.models import resnet18
+    resnet18 = need('torchvision.models').resnet18
     body = nn.Sequential(*list(resnet18().children())[:-2])
     head = nn.Sequential(_MaxAvgPool(), nn.Flatten(),
         nn.BatchNorm1d(1024), nn.Dropout(0.25), nn.Linear(1024, 512, bias=False),
