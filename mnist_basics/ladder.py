@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 import mnist_basics
 from .checks import check_precision
-from .files import cache_folder, need
+from .files import cache_folder
 from .devices import check_device
 from .data import Data, digit_data
 from .models import Classifier, DigitModel, load_model, save_model, saved_info

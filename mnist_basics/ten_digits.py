@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .checks import check_precision
 from .devices import set_seed
-from .files import need
 from .learner import Callback, DataLoaders, Learner, MixedPrecision, StopOnNaN
 from .linear_model import DataLoader
 from .mlp import make_mlp
