@@ -177,9 +177,9 @@ def test_search_finds_a_function(visit):
     tab.keyboard.press('/')
     tab.keyboard.type('mnist_loss')
     first = "document.querySelector('.search-result')?.getAttribute('href')" # It changes with each letter
-    tab.wait_for_function(f"{first}?.includes('linear_model.html#mnist_loss')")
+    tab.wait_for_function(f"{first}?.includes('digit_loss.html#mnist_loss')")
     tab.keyboard.press('Enter')
-    tab.wait_for_url('**/linear_model.html#mnist_loss')
+    tab.wait_for_url('**/digit_loss.html#mnist_loss')
     assert tab.locator('#mnist_loss').first.is_visible() and tab.said == []
 
 
