@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['smooth_stroke', 'draw_strokes', 'web_folder', 'sample_strokes', 'fold_norm', 'net_layers', 'build_net',
            'pack_tensors', 'unpack_tensors', 'WebModels', 'write_weights', 'read_weights', 'train_nets', 'mean_digits',
-           'measure_models', 'doubt_limits', 'make_weights', 'judge', 'export_web', 'serve_draw']
+           'measure_models', 'doubt_limits', 'make_weights', 'judge', 'Verdict', 'verdict', 'export_web', 'serve_draw']
 
 # %% ../nbs/14_draw.ipynb #b781c61e
 import hashlib, json, shutil, webbrowser
@@ -289,6 +289,24 @@ def judge(
     digit = int(np.argmax(ten))
     sure = ten[digit]>=models.unsure['probability'] and far[digit]<=models.unsure['distance']
     return dict(distances=far, linear=linear, mlp=mlp, ten=ten, digit=digit, sure=sure)
+
+# %% ../nbs/14_draw.ipynb #21086b88
+class Verdict(NamedTuple):
+    "What to make of one image"
+    answer:int # The most probable digit; None where the image holds no digit
+    sure:bool # Is it to be believed?
+    probability:float # What the network gives its answer, 0..1
+    reason:str # Why it is not sure, in a few words; "" where it is
+
+def verdict(
+    image:Tensor, # float32 [28,28], as from `pictures.read_digits`
+    probabilities:dict, # What a network makes of it: probability by digit
+    models:WebModels=None, # As `read_weights` gives them; read from the package if None
+)->Verdict: # The one rule for sure and unsure, of command, package and page
+    "Whether to believe the digit that `probabilities` name"
+    (first,p),(second,_) = sorted(probabilities.items(), key=lambda o: -o[1])[:2]
+    sure = p>=0.8
+    return Verdict(first, sure, p, '' if sure else f'{first} or {second}')
 
 # %% ../nbs/14_draw.ipynb #0e7e670a
 def export_web(
