@@ -170,7 +170,7 @@ def ladder_command(
             yield records[-1]
     for line in ladder_lines(climbed(), rungs):
         if not quiet: print(line, flush=True)
-    note = footnote(rungs, len(data.valid[1]), opts.seed, device, opts.precision)
+    note = footnote(len(data.valid[1]), opts.seed, device, opts.precision)
     if opts.report is not None: write_report(opts.report, report_page(trained, records, data, note))
     deliver(records, opts)
     if not quiet: print(f'\n{note}')
@@ -178,18 +178,14 @@ def ladder_command(
 
 # %% ../nbs/15_command.ipynb #619e346f
 def footnote(
-    rungs, # The rungs of the table
     n:int, # Images that they were measured on
     seed:int, # What they were drawn from
     device, # Where they were trained
     precision:str='float32', # The arithmetic that was asked for
 )->str: # Two lines of text
     "What one must know to read the ladder"
-    from mnist_basics.ladder import class_mean
-    by_digit = dict.fromkeys(o.stage for o in rungs if o.accuracy is class_mean)
     numbers = precision if precision=='float32' else f'{precision} where a stage can'
-    means = ''.join(f'; for {o}, the mean of the digits' for o in by_digit)
-    return f'Measured on {n:,} images that no stage has seen; seed {seed}, on {device}, in {numbers}.\nAccuracy is the share of all images{means}.'
+    return f'Measured on {n:,} images that no stage has seen; seed {seed}, on {device}, in {numbers}.\nAccuracy is the share of all images.'
 
 # %% ../nbs/15_command.ipynb #cba0475c
 def picture(
@@ -238,7 +234,8 @@ def mistakes(
     labels, # Digits, int64 [n]
 )->str: # HTML
     "What one rung gets wrong: the counts, and the worst as pictures"
-    from mnist_basics.ladder import confusion, worst_mistakes
+    from mnist_basics.ladder import worst_mistakes
+    from mnist_basics.metrics import confusion
     preds,digits = trained.model.predict(images),trained.model.classes
     counts = zip(digits, confusion(preds, labels, digits).tolist())
     parts = [f'<p>{(preds!=labels).sum().item():,} of {len(labels):,} are wrong.</p>',

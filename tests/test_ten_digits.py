@@ -13,8 +13,9 @@ from PIL import Image
 from torch import nn
 from mnist_basics.data import mnist
 from mnist_basics.models import load_model, save_model
-from mnist_basics.ten_digits import (DISTORTIONS, EMA, FIVE_VIEWS, DigitClassifier, Shift, Turn, add_noise, calibration_error, confusion_matrix,
-    convolve, cross_entropy, log_softmax, make_cnn, make_flat, occlusion, reliability, robustness, shift_images, thicken, train_digits,
+from mnist_basics.metrics import calibration_error, confusion, reliability
+from mnist_basics.ten_digits import (DISTORTIONS, EMA, FIVE_VIEWS, DigitClassifier, Shift, Turn, add_noise,
+    convolve, cross_entropy, log_softmax, make_cnn, make_flat, occlusion, robustness, shift_images, thicken, train_digits,
     train_small, train_softmax, warp)
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,7 +94,7 @@ def test_confusions_are_counted(pairs):
     preds, targs = (torch.tensor(o) for o in zip(*pairs))
     want = np.zeros((5, 5), int)
     np.add.at(want, (targs.numpy(), preds.numpy()), 1)
-    assert np.array_equal(confusion_matrix(preds, targs, 5).numpy(), want)
+    assert np.array_equal(confusion(preds, targs, range(5)).numpy(), want)
 
 
 def test_shifts_are_all_that_one_may_be_and_for_training_only():
