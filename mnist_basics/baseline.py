@@ -40,7 +40,7 @@ class PixelSimilarity(DigitModel):
     chunk = 1000
     def __init__(self,
         classes=(), # The digits, from small to large; `fit` finds them
-        means:Tensor=None, # Their averages [k,28,28]; `fit` makes them
+        means:Tensor|None=None, # Their averages [k,28,28]; `fit` makes them
     ):
         super().__init__(classes)
         self.means,self.sharpness = means,torch.ones(())

@@ -191,7 +191,7 @@ def footnote(
 def picture(
     png:bytes, # A PNG file
     alt:str, # The picture in words
-    width:int=None, # In pixels on the page; None leaves it as it is
+    width:int|None=None, # In pixels on the page; None leaves it as it is
 )->str: # An `<img>` that needs no other file
     "A picture as HTML"
     size = '' if width is None else f' width="{width}" height="{width}"'

@@ -238,8 +238,8 @@ def mean_digits()->Tensor: # float32 [10,28,28]
 @torch.no_grad()
 def measure_models(
     models:WebModels, # As `read_weights` gives them
-    images:Tensor=None, # float32 [n,28,28]; the official test images if None
-    labels:Tensor=None, # Their digits, int64 [n]
+    images:Tensor|None=None, # float32 [n,28,28]; the official test images if None
+    labels:Tensor|None=None, # Their digits, int64 [n]
 )->dict: # Name to share of right answers, 0..1
     "Accuracy of each stage, of `ideal_3_7`, `linear` and `mlp` on the 3s and 7s among the images"
     if images is None: images,labels = sample_tensors('valid', range(10))
@@ -301,7 +301,7 @@ class Verdict(NamedTuple):
 def verdict(
     image:Tensor, # float32 [28,28], as from `pictures.read_digits`
     probabilities:dict, # What a network makes of it: probability by digit
-    models:WebModels=None, # As `read_weights` gives them; read from the package if None
+    models:WebModels|None=None, # As `read_weights` gives them; read from the package if None
 )->Verdict: # The one rule for sure and unsure, of command, package and page
     "Whether to believe the digit that `probabilities` name"
     (first,p),(second,_) = sorted(probabilities.items(), key=lambda o: -o[1])[:2]

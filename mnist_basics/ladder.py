@@ -41,7 +41,7 @@ class Rung(NamedTuple):
     stage:str # The module it comes from, such as `"linear_model"`
     what:str # What it is, in a few words
     train:Callable # `train(data, seed=seed)` gives a `DigitModel`
-    blank:Callable = None # `blank(classes, device)` gives the model with no numbers in it
+    blank:Callable|None = None # `blank(classes, device)` gives the model with no numbers in it
     asked:bool = False # Trained only where its stage is named?
     fast:bool = False # Does `train` take `precision='bfloat16'`?
     precision:str = 'float32' # The arithmetic that `train` computes in
@@ -112,7 +112,7 @@ def train_rungs(
     stages=None, # Names in a list, or in one string with commas; None means all
     seed:int=42, # For each rung anew, so that rungs do not depend on one another
     device=None, # None takes `default_device()`; where `data` is given, its device counts
-    data:Data=None, # None takes `digit_data()` on `device`
+    data:Data|None=None, # None takes `digit_data()` on `device`
     rungs=RUNGS, # The rungs that exist
 ): # Yields a `Trained` for each rung
     "Train the rungs of `stages` one by one"
@@ -144,7 +144,7 @@ def climb(
     stages=None, # Names in a list, or in one string with commas; None means all
     seed:int=42, # For each rung anew
     device=None, # None takes `default_device()`; where `data` is given, its device counts
-    data:Data=None, # None takes `digit_data()` on `device`
+    data:Data|None=None, # None takes `digit_data()` on `device`
     rungs=RUNGS, # The rungs that exist
 ): # Yields the record of each rung, as `measure` makes it
     "Train and measure the rungs of `stages`, from the bottom up"
@@ -277,7 +277,7 @@ def ready_rungs(
     seed:int=42, # For each rung anew
     device=None, # None takes `default_device()`
     digits=(3,7), # Which digits
-    cache:ModelCache=None, # None takes `ModelCache()`
+    cache:ModelCache|None=None, # None takes `ModelCache()`
     rungs=RUNGS, # The rungs that exist
 ): # Yields a `Trained` for each rung
     "The rungs of `stages`, each as it was kept, or trained and then kept"

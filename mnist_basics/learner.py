@@ -215,7 +215,7 @@ def create_opt(self:Learner):
 @patch
 def set_hypers(self:Learner,
     lr:float, # Learning rate
-    mom:float=None, # Momentum, for optimizers that have some
+    mom:float|None=None, # Momentum, for optimizers that have some
 ):
     "Change the optimizer's settings, whatever it calls them"
     self.hypers = getattr(self.opt, 'hypers', None) or getattr(self.opt, 'param_groups', None) or [vars(self.opt)]
@@ -242,7 +242,7 @@ def _do_epoch(learn):
 @patch
 def fit(self:Learner,
     n_epoch:int, # Passes over the training loader
-    lr:float=None, # Learning rate; that of the `Learner` if `None`
+    lr:float|None=None, # Learning rate; that of the `Learner` if `None`
     cbs=(), # Callbacks for this time only
     reset_opt:bool=False, # Let the optimizer forget earlier steps?
 ):
@@ -412,7 +412,7 @@ class OneCycle(Callback):
 @patch
 def fit_one_cycle(self:Learner,
     n_epoch:int, # Passes over the training loader
-    lr_max:float=None, # Highest learning rate; that of the `Learner` if `None`
+    lr_max:float|None=None, # Highest learning rate; that of the `Learner` if `None`
     cbs=(), # Callbacks for this time only
     reset_opt:bool=False, # Let the optimizer forget earlier steps?
     **kwargs, # More for `OneCycle`
@@ -525,7 +525,7 @@ def plot_loss(self:Recorder,
 
 @patch
 def plot_metric(self:Recorder,
-    name:str=None, # One of `names`; the last one if `None`
+    name:str|None=None, # One of `names`; the last one if `None`
     ax=None, # Axes to draw on; new ones if `None`
 ):
     "A column of `values` by epoch"
@@ -686,7 +686,7 @@ def _made(arch, args):
 @patch
 def save(self:Learner,
     file, # Where to; what is there is replaced, once all has been written
-    arch:str=None, # Name in `ARCHS` of what makes such a model; without, the model is needed for loading
+    arch:str|None=None, # Name in `ARCHS` of what makes such a model; without, the model is needed for loading
     **kwargs, # Arguments of what makes it
 )->Path: # `file`
     "Write weights, classes, shape and history; `ValueError` if `arch` makes something else, or a weight isn't finite"
@@ -708,7 +708,7 @@ def load(self:Learner, file): # What `save` has written
 # %% ../nbs/07_learner.ipynb #67a30260
 def load_learner(
     file, # What `Learner.save` has written
-    model:nn.Module=None, # Such a model, if the file names no recipe; it gets the weights
+    model:nn.Module|None=None, # Such a model, if the file names no recipe; it gets the weights
     device=None, # Where to put it
 )->Learner: # Without data, ready to predict
     "The saved learner; `ValueError` if the file is damaged, of another model, or says nothing of its recipe"

@@ -177,9 +177,9 @@ def image_table(
 # %% ../nbs/workshop/07_plots.ipynb #9d327b15
 def plot_function(
     f, # Maps a tensor to a tensor of the same shape
-    tx:str=None, # Label of the x axis
-    ty:str=None, # Label of the y axis
-    title:str=None, # Title
+    tx:str|None=None, # Label of the x axis
+    ty:str|None=None, # Label of the y axis
+    title:str|None=None, # Title
     min:float=-2, # Left end
     max:float=2, # Right end
     figsize:tuple=(3.2,2), # Size of new axes, in inches
