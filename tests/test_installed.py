@@ -3,7 +3,7 @@ import sys
 from importlib import metadata
 import pytest
 from mnist_basics.command import main
-from mnist_basics.files import cache_folder, lacking
+from mnist_basics.files import cache_folder, lacking, locked
 from mnist_basics.learner import Learner
 from mnist_basics.plots import image_table, use_style
 from mnist_basics.resnet18 import make_resnet18
@@ -26,7 +26,8 @@ def versions(monkeypatch):
     ('pandas', ['pandas'], lambda: image_table(None)),
     ('pandas', ['pandas'], lambda: Learner.summary(None)),
     ('torchvision', ['torchvision', 'torchvision.models'], make_resnet18),
-    ('platformdirs', ['platformdirs'], cache_folder)])
+    ('platformdirs', ['platformdirs'], cache_folder),
+    ('filelock', ['filelock'], lambda: locked('lock').__enter__())])
 def test_a_function_names_what_it_misses(name, modules, call, versions, monkeypatch):
     for o in modules: monkeypatch.setitem(sys.modules, o, None)
     versions[name] = None
