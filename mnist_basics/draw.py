@@ -8,9 +8,7 @@ __all__ = ['smooth_stroke', 'draw_strokes', 'web_folder', 'sample_strokes', 'fol
            'measure_models', 'doubt_limits', 'make_weights', 'judge', 'Verdict', 'verdict', 'export_web', 'serve_draw']
 
 # %% ../nbs/14_draw.ipynb #b781c61e
-import hashlib, json, shutil, webbrowser
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import hashlib, json, shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +18,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from .baseline import PixelSimilarity, mnist_distance
 from .devices import set_seed
+from .serve import FolderServer, open_browser, until_stopped
 from .data import digit_data, mnist, sample_tensors
 from .linear_model import train_linear
 from .mlp import train_mlp
@@ -320,23 +319,19 @@ def export_web(
     return folder/'index.html'
 
 # %% ../nbs/14_draw.ipynb #6630559d
-class _Quiet(SimpleHTTPRequestHandler):
-    "Serves files and keeps no log"
-    def log_message(self, *args): pass
-
 def serve_draw(
     port:int=0, # Where to listen on this machine, 0 to 65535; 0 takes any that is free
     browser:bool=True, # Open a browser?
     wait:bool=True, # Serve until Ctrl-C? Otherwise `serve_forever` is up to the caller
-)->ThreadingHTTPServer: # The server, closed again after waiting
+)->FolderServer: # The server, closed again after waiting
     "Serve the page from the installed package, to this machine only; `OSError` where the port is taken"
-    if not 0<=port<=65535: raise ValueError(f"a port is a number from 0 to 65535, not {port}")
-    server = ThreadingHTTPServer(('127.0.0.1', port), partial(_Quiet, directory=web_folder()))
-    url = f'http://127.0.0.1:{server.server_port}/'
-    if browser: webbrowser.open(url)
+    server = FolderServer(web_folder(), port)
+    if browser and not wait: open_browser(server.url)
     if not wait: return server
-    print(f'{url} (Ctrl-C stops it)', flush=True)
-    try: server.serve_forever()
-    except KeyboardInterrupt: pass
+    try:
+        with until_stopped():
+            print(f'{server.url} (Ctrl-C stops it)', flush=True)
+            if browser: open_browser(server.url)
+            server.serve_forever()
     finally: server.server_close()
     return server

@@ -1,5 +1,5 @@
 "The drawing page: its files, its weights, and what it answers in a real browser, held against Python."
-import base64, io, json, re, signal, subprocess, sys, threading, urllib.request
+import base64, io, json, os, re, signal, socket, struct, subprocess, sys, threading, urllib.error, urllib.request
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -117,27 +117,147 @@ def test_smooth_strokes_keep_their_ends():
 
 # ---- the server and the command
 
-def test_the_page_is_served():
+@pytest.fixture
+def server():
     server = serve_draw(browser=False, wait=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f'http://127.0.0.1:{server.server_port}/'
-        for name in FILES:
-            with urllib.request.urlopen(url+name) as o: assert o.read() == (web_folder()/name).read_bytes()
-        with pytest.raises(OSError): serve_draw(server.server_port, browser=False, wait=False)
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
-def test_it_serves_until_ctrl_c():
-    code = 'from mnist_basics.draw import serve_draw; serve_draw(browser=False)'
-    run = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    url = run.stdout.readline().split()[0]
+def test_the_page_is_served(server):
+    for name in FILES:
+        with urllib.request.urlopen(server.url+name) as o: assert o.read() == (web_folder()/name).read_bytes()
+    with pytest.raises(OSError, match=f'port {server.server_port}: '): serve_draw(server.server_port, browser=False, wait=False)
+
+
+# The server in a process of its own, which listens to Ctrl-C even where the tests themselves run in the background
+SERVE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from mnist_basics.draw import serve_draw
+serve_draw(browser={browser})
+"""
+
+
+@pytest.fixture
+def serving():
+    "Starts it, and says where it is; what it said in the end is asked for with `communicate`"
+    runs = []
+    def start(browser=False, before='', **env):
+        runs.append(subprocess.Popen([sys.executable, '-c', before+SERVE.format(browser=browser)], env={**os.environ, **env},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return runs[-1], runs[-1].stdout.readline().split()[0]
+    yield start
+    for o in runs:
+        o.kill()
+        o.communicate()
+
+
+@pytest.mark.parametrize('end', ['SIGINT', 'SIGTERM'])
+def test_it_serves_until_it_is_stopped(end, serving):
+    run, url = serving()
     with urllib.request.urlopen(url) as o: assert b'<title>Draw a digit' in o.read()
-    run.send_signal(signal.SIGINT)
+    idle = socket.create_connection(place(url))
+    run.send_signal(getattr(signal, end))
     assert run.communicate(timeout=20) == ('', '') and run.returncode == 0
+    idle.close()
+
+
+def place(url): return '127.0.0.1', int(url.split(':')[2].strip('/'))
+
+
+def sent(url, request):
+    "All that comes back for the bytes `request`"
+    with socket.create_connection(place(url), timeout=20) as s:
+        s.sendall(request)
+        s.shutdown(socket.SHUT_WR)
+        return b''.join(iter(lambda: s.recv(65536), b''))
+
+
+def test_a_browser_that_is_waited_for_gets_the_page(serving, tmp_path):
+    "One in a terminal, such as lynx: whoever opens it waits until it is left"
+    script = tmp_path/'browser.py'
+    script.write_text('import sys, urllib.request\nprint(urllib.request.urlopen(sys.argv[1]).status, flush=True)\nsys.stdin.read()')
+    run, url = serving(browser=True, BROWSER=f'{sys.executable} {script} %s')
+    assert run.stdout.readline() == '200\n'
+    with urllib.request.urlopen(url) as o: assert o.status == 200
+
+
+def test_no_browser_is_said(serving, tmp_path):
+    run, url = serving(browser=True, BROWSER=str(tmp_path/'none'), PATH=str(tmp_path))
+    assert run.stderr.readline() == f'no browser could be opened: open {url}\n'
+
+
+def test_a_crowd_that_says_nothing_locks_nobody_out(serving):
+    "Sixty-six connections, where the process may have 64 files open"
+    resource = pytest.importorskip('resource', reason='no limits here')
+    run, url = serving(before='import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n')
+    crowd = [socket.create_connection(place(url)) for _ in range(66)]
+    for _ in range(3):
+        with urllib.request.urlopen(url, timeout=30) as o: assert o.read() == (web_folder()/'index.html').read_bytes()
+    for o in crowd: o.close()
+    run.send_signal(signal.SIGTERM)
+    assert run.communicate(timeout=20) == ('', '') and run.returncode == 0
+
+
+def test_who_says_nothing_is_let_go(server):
+    server.RequestHandlerClass.func.timeout, before = .2, server.RequestHandlerClass.func.timeout
+    try:
+        for said in b'', b'GET / HTTP/1.1\r\nHost: loc':
+            with socket.create_connection(server.server_address, timeout=20) as s:
+                s.sendall(said)
+                assert s.recv(1) == b''
+    finally: server.RequestHandlerClass.func.timeout = before
+
+
+def test_whatever_is_asked_makes_no_traceback(serving):
+    run, url = serving()
+    for i in range(40):
+        with socket.create_connection(place(url)) as s:  # closed at once, with an answer under way: a reset
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            s.sendall(b'GET /weights.bin HTTP/1.1\r\nHost: localhost\r\n\r\n'*(i%2))
+    def status(path): return sent(url, f'GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode()).split()[1]
+    for o in '/%00', '/%', '/%ff', '/..', '/../../etc/passwd', '/none', 'http://localhost/', '/index.html/', '*': assert status(o) == b'404', o
+    assert sent(url, b'\0\xff\r\n\r\n') and sent(url, b'POST / HTTP/1.1\r\nHost: localhost\r\n\r\n').split()[1] == b'501'
+    assert status('/') == status('/?%00') == b'200'
+    run.send_signal(signal.SIGTERM)
+    assert run.communicate(timeout=20) == ('', '') and run.returncode == 0
+
+
+@pytest.mark.parametrize('host,code', [('localhost', 200), ('LOCALHOST:80', 200), ('127.0.0.1:8000', 200), ('[::1]:1', 200), ('digits.example', 403),
+    ('localhost.digits.example', 403), ('127.0.0.1.nip.example:80', 403), ('localhost@digits.example', 403), ('localhost\r\nHost: digits.example', 403), ('', 403)])
+def test_only_this_machine_is_answered(host, code, server):
+    assert sent(server.url, f'GET / HTTP/1.1\r\nHost: {host}\r\n\r\n'.encode()).split()[1] == str(code).encode()
+
+
+def test_it_listens_on_loopback_only(server):
+    assert server.server_address[0] == '127.0.0.1'
+
+
+@pytest.mark.parametrize('path', ['', 'engine.js', 'none'])
+def test_every_answer_says_what_the_page_may_load(path, server):
+    try: head = urllib.request.urlopen(server.url+path).headers
+    except urllib.error.HTTPError as e: head = e.headers
+    policy = dict(o.split(' ', 1) for o in head['Content-Security-Policy'].split('; '))
+    assert policy['default-src'] == policy['frame-ancestors'] == policy['base-uri'] == "'none'" and policy['connect-src'] == "'self'"
+    assert 'unsafe' not in str(policy) and '*' not in str(policy) and 'http' not in str(policy)
+    assert head['X-Content-Type-Options'] == 'nosniff'
+    assert head.get_content_type() == ('text/javascript' if path == 'engine.js' else 'text/html')
+
+
+def test_it_leaves_nothing_behind():
+    before, handlers = set(threading.enumerate()), [signal.getsignal(o) for o in (signal.SIGINT, signal.SIGTERM)]
+    server = serve_draw(browser=False, wait=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    idle = socket.create_connection(server.server_address)
+    with urllib.request.urlopen(server.url) as o: assert o.status == 200
+    server.shutdown()
+    server.server_close()
+    assert idle.recv(1) == b'' and not [o for o in set(threading.enumerate())-before if 'serve_forever' not in o.name]
+    assert [signal.getsignal(o) for o in (signal.SIGINT, signal.SIGTERM)] == handlers
+    idle.close()
 
 
 # ---- the browser
@@ -333,6 +453,20 @@ def test_in_a_frame_it_follows_the_page_around_it(browser, address, tmp_path):
     frame.get_by_role('button', name='Draw a 7').click()
     assert frame.inner_text('#digit') == '7'
     tab.context.close()
+
+
+def test_it_works_under_the_policy_of_its_server(browser, server):
+    "The page, drawn on, as `mnist-basics draw` serves it: nothing is blocked"
+    page, wrong = browser.new_context().new_page(), []
+    page.on('console', lambda m: m.type in ('error', 'warning') and wrong.append(m.text))
+    page.on('pageerror', lambda e: wrong.append(str(e)))
+    page.goto(server.url)
+    page.wait_for_selector('html[data-ready=yes]')
+    draw_with_mouse(page, SAMPLES['3'])
+    assert page.inner_text('#digit') == '3' and not wrong
+    with pytest.raises(Exception, match='Content Security Policy'): page.add_script_tag(content='window.ran = 1')
+    assert page.evaluate('window.ran') is None, 'a script from elsewhere does not run'
+    page.context.close()
 
 
 def test_damage_is_reported(browser, address):
