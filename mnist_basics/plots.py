@@ -21,27 +21,44 @@ from .files import need
 INK = '#767676'
 COLOURS = ['#3b82c4','#db7632','#1f9d80','#b565a7','#8a7430','#767676']
 
-def use_style():
+class use_style:
     "Draw images in `Greys`, the rest readable on light and dark pages"
-    plt = need('matplotlib.pyplot')
-    for o in ('figure','axes','savefig'): plt.rc(o, facecolor='none')
-    for o in ('xtick','ytick','text'): plt.rc(o, color=INK)
-    plt.rc('axes', edgecolor=INK, labelcolor=INK, titlecolor=INK, titlesize=9,
-        prop_cycle=plt.cycler(color=COLOURS))
-    plt.rc('axes.spines', top=False, right=False)
-    plt.rc('legend', frameon=False, fontsize=8)
-    plt.rc('figure', figsize=(4.5,2.8), dpi=112)
-    plt.rc('savefig', dpi='figure')
-    plt.rc('font', size=9)
-    plt.rc('image', cmap='Greys')
-    _plain_png()
+    def __init__(self):
+        plt = need('matplotlib.pyplot')
+        clear = ('figure.facecolor','axes.facecolor','savefig.facecolor')
+        inked = ('xtick.color','ytick.color','text.color',
+                 'axes.edgecolor','axes.labelcolor','axes.titlecolor')
+        style = {**dict.fromkeys(clear, 'none'), **dict.fromkeys(inked, INK),
+            'axes.titlesize': 9, 'axes.prop_cycle': plt.cycler(color=COLOURS),
+            'axes.spines.top': False, 'axes.spines.right': False,
+            'legend.frameon': False, 'legend.fontsize': 8,
+            'figure.figsize': (4.5,2.8), 'figure.dpi': 112, 'savefig.dpi': 'figure',
+            'font.size': 9, 'image.cmap': 'Greys'}
+        self.before = {k: plt.rcParams[k] for k in style}
+        plt.rcParams.update(style)
+        self.formats = _png_only()
 
-def _plain_png():
-    "Let notebooks keep figures at the size that they show them in"
+    def undo(self):
+        "Put back what was set before"
+        need('matplotlib.pyplot').rcParams.update(self.before)
+        if self.formats: _set_formats(self.formats)
+
+    def __enter__(self): return self
+    def __exit__(self, *args): self.undo()
+    def _ipython_display_(self): "As the last line of a cell, show nothing"
+
+def _png_only():
+    "Let a notebook keep figures at the size that it shows them in; the formats it had"
     ipython = sys.modules.get('IPython')
     if ipython is None or ipython.get_ipython() is None: return
+    from matplotlib_inline.config import InlineBackend
+    before = set(InlineBackend.instance(parent=ipython.get_ipython()).figure_formats)
+    _set_formats({'png'})
+    return before
+
+def _set_formats(formats):
     from matplotlib_inline.backend_inline import set_matplotlib_formats
-    set_matplotlib_formats('png')
+    set_matplotlib_formats(*formats)
 
 # %% ../nbs/workshop/07_plots.ipynb #a66009de
 def _picture(image):
