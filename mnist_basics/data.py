@@ -7,9 +7,10 @@ __all__ = ['read_idx', 'load_idx', 'mnist', 'sample_tensors', 'Data', 'digit_dat
            'mnist_sample', 'to_mnist']
 
 # %% ../nbs/workshop/05_data.ipynb #b2cf9040
-import configparser, gzip, hashlib, os, secrets, shutil, struct, time, zlib
+import configparser, errno, gzip, hashlib, os, secrets, shutil, struct, time, zlib
 from contextlib import suppress
 from functools import lru_cache
+from glob import escape
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from .files import write_whole
+from .files import locked, make_folder, read_whole, write_whole
 from .devices import default_device, progress
 from .pictures import to_mnist
 
@@ -138,12 +139,13 @@ def digit_data(
 def fastai_data_path()->Path: # An absolute path, which need not exist yet
     "Where fastai keeps its data sets; `ValueError` if its `config.ini` is damaged"
     home = Path(os.getenv('FASTAI_HOME', '~/.fastai')).expanduser().absolute()
-    cfg = configparser.ConfigParser()
+    cfg,file = configparser.ConfigParser(),home/'config.ini'
     try:
-        cfg.read(home/'config.ini', encoding='utf8')
+        with suppress(FileNotFoundError, NotADirectoryError):
+            cfg.read_string(read_whole(file).decode('utf8'))
         return home/cfg['DEFAULT'].get('data', 'data')
-    except configparser.Error as e:
-        raise ValueError(f"{home/'config.ini'} cannot be read: {e}") from e
+    except (configparser.Error,UnicodeDecodeError) as e:
+        raise ValueError(f"{file} cannot be read: {e}") from e
 
 # %% ../nbs/workshop/05_data.ipynb #4abcb912
 def _chunk(name, body):
@@ -187,28 +189,35 @@ def _labels_csv(names, digits):
 # %% ../nbs/workshop/05_data.ipynb #5c58ffb9
 def _sizes(root, digits):
     "Sizes in bytes of the files in the folders of `root` that `mnist_sample` fills"
-    res,table = {},root/'labels.csv'
-    if table.is_file(): res['labels.csv'] = table.stat().st_size
-    for sub in [f'{split}/{d}' for split in _FILES for d in digits]:
+    res,subs = {},[f'{split}/{d}' for split in _FILES for d in digits]
+    for sub in ['',*subs]:
         if not (root/sub).is_dir(): continue
         with os.scandir(root/sub) as entries:
-            res |= {f'{sub}/{e.name}': e.stat().st_size for e in entries if e.is_file()}
+            for e in entries:
+                with suppress(FileNotFoundError): # Another process may have moved it
+                    if not e.is_file(): continue
+                    res[f'{sub}/{e.name}'.lstrip('/')] = e.stat().st_size
     return res
 
 def _same_picture(file, name):
     "Whether the bytes in `file` show the image that belongs in `name`, however packed"
-    raw,image = file.read_bytes(), _image_of(name)
+    raw,image = read_whole(file), _image_of(name)
     if raw==png_bytes(image): return True
     try: return np.array_equal(np.asarray(Image.open(BytesIO(raw)).convert('L')), image)
     except Exception: return False # Decoders fail in many ways: no picture of ours
 
 def _same_table(file, table):
     "Whether every row of `table` stands in `file`, in any order and among any others"
-    return set(file.read_bytes().split()) >= set(table.encode().split())
+    return set(read_whole(file).split()) >= set(table.encode().split())
 
 def _stamp(names, sizes):
     "A hash of the sizes of `names`, to know a folder again"
     return hashlib.sha256(repr([sizes.get(n) for n in names]).encode()).hexdigest()
+
+def _holds(file, text):
+    "Whether `text` can be read in `file`"
+    with suppress(OSError): return read_whole(file)==text.encode()
+    return False
 
 def _damaged(root, digits, verify=False):
     "Names in `root` that are missing or wrong, by size; `verify` reads every byte"
@@ -218,11 +227,12 @@ def _damaged(root, digits, verify=False):
     if sizes.get('labels.csv')==len(table): sure.add('labels.csv')
     names.append('labels.csv')
     stamp,seen = _stamp(names, sizes),root.with_name(f'.{root.name}.checked')
-    known = seen.is_file() and seen.read_bytes()==stamp.encode()
-    if not verify and (len(sure)==len(names) or known): return []
+    if not verify and (len(sure)==len(names) or _holds(seen, stamp)): return []
     def is_good(n):
-        if n=='labels.csv': return _same_table(root/n, table)
-        return _same_picture(root/n, n)
+        with suppress(OSError):
+            if n=='labels.csv': return _same_table(root/n, table)
+            return _same_picture(root/n, n)
+        return False
     look = [n for n in names if n in sizes and (verify or n not in sure)]
     good = {n for n in progress(look, f'Checking {root.name}') if is_good(n)}
     bad = [n for n in names if n not in good and (verify or n not in sure)]
@@ -245,21 +255,51 @@ def _move_files(part, root, names):
     if not root.exists():
         try: return os.rename(part, root)
         except OSError:
-            if not root.exists(): raise # Else another process was quicker
+            if not root.exists(): raise
+            return # Another process was quicker: what it wrote is looked at next
     for n in names:
-        (root/n).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part/n, root/n)
+        try: os.replace(part/n, root/n)
+        except OSError as e:
+            if e.errno!=errno.EXDEV: raise
+            write_whole(root/n, (part/n).read_bytes()) # A link to another disk
 
-def _fill(root, digits, names):
-    "Write the files `names` beside the folder `root`, then move them into it"
-    root.parent.mkdir(parents=True, exist_ok=True)
-    for old in root.parent.glob(f'.{root.name}.*.part'):
-        if time.time()-old.stat().st_mtime>3600: shutil.rmtree(old, ignore_errors=True)
-    part = root.with_name(f'.{root.name}.{secrets.token_hex(4)}.part')
-    try:
-        _write_files(part, digits, names)
-        _move_files(part, root, names)
-    finally: shutil.rmtree(part, ignore_errors=True)
+def _check_ways(root, names):
+    "An `OSError` that says what is in the way of the files `names`"
+    for o in {(root/n).parent for n in names}: make_folder(o)
+    for n in names:
+        if (root/n).is_dir():
+            raise OSError(errno.EISDIR, 'is a folder, a file is needed', str(root/n))
+
+def _beside(root, end): return root.with_name(f'.{root.name}.{end}')
+
+def _parts(root): return list(root.parent.glob(f'.{escape(root.name)}.*.part'))
+
+def _clear_parts(root, mine):
+    "Remove the parts of `root`: all if the lock is `mine`, old ones without locks"
+    for o in _parts(root):
+        with suppress(OSError):
+            if mine or mine is None and time.time()-o.stat().st_mtime>3600:
+                shutil.rmtree(o, ignore_errors=True)
+
+def _tidy(root):
+    "Clear what a killed process has left beside `root`, unless one is at work"
+    if not _parts(root) and not _beside(root, 'lock').exists(): return
+    with locked(_beside(root, 'lock'), wait=False) as mine: _clear_parts(root, mine)
+
+def _fill(root, digits, verify):
+    "Write what is missing or wrong in `root`, as the only process that does"
+    with locked(_beside(root, 'lock')) as mine:
+        _clear_parts(root, mine)
+        for look in range(3):
+            names = _damaged(root, digits, verify and look==0)
+            if not names: return
+            if root.exists(): _check_ways(root, names)
+            part = _beside(root, f'{secrets.token_hex(8)}.part')
+            try:
+                _write_files(part, digits, names)
+                _move_files(part, root, names)
+            finally: shutil.rmtree(part, ignore_errors=True)
+    raise OSError(errno.EBUSY, 'something keeps changing this folder', str(root))
 
 # %% ../nbs/workshop/05_data.ipynb #0640c302
 def mnist_sample(
@@ -270,9 +310,13 @@ def mnist_sample(
     ds = sorted(_check_digits(digits))
     name = 'mnist_sample' if ds==[3,7] else 'mnist_basics_'+''.join(map(str, ds))
     root = fastai_data_path()/name
+    real = Path(os.path.realpath(root))
     try:
-        if bad := _damaged(root, ds, verify): _fill(root, ds, bad)
+        make_folder(root if os.path.lexists(root) else root.parent)
+        _tidy(real)
+        if _damaged(real, ds, verify): _fill(real, ds, verify)
     except OSError as e:
-        raise OSError(f'cannot read or write {root} ({e.strerror or e}): '
+        where = e.filename2 or e.filename or root
+        raise OSError(f'cannot read or write {where} ({e.strerror or e}): mend it, or '
                       'set FASTAI_HOME to a folder that you can write in') from e
     return root

@@ -231,7 +231,7 @@ def need(
 # %% ../nbs/workshop/02_files.ipynb #3c971ab3
 @contextmanager
 def locked(
-    file, # The lock: an empty file, which stays; its folder must exist
+    file, # The lock: an empty file in a folder that exists; it goes in the end
     wait:bool=True, # For as long as it takes?
 ): # Yields `True`, `False` if another has the lock, or `None` where there are no locks
     "Be the only one who has the lock `file`, in all processes and threads"
@@ -246,7 +246,10 @@ def locked(
     except (OSError,NotImplementedError): got = None
     else: got = lock.is_locked
     try: yield got
-    finally: lock.release()
+    finally:
+        if got:
+            with suppress(OSError): os.unlink(file)
+        lock.release()
 
 # %% ../nbs/workshop/02_files.ipynb #e233390e
 def cache_folder()->Path: # It need not exist yet
