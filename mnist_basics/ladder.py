@@ -22,11 +22,11 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 import mnist_basics
 from .checks import check_precision
-from .files import cache_folder
+from .files import cache_folder, clear_parts
 from .devices import check_device
 from .data import Data, digit_data
 from .metrics import accuracy, per_class
-from .models import Classifier, DigitModel, load_model, save_model, saved_info
+from .models import Classifier, DigitModel, load_model, read_model, save_model
 from .baseline import PixelSimilarity, train_baseline
 from .linear_model import train_linear
 from .mlp import make_mlp, train_mlp
@@ -212,6 +212,7 @@ class ModelCache:
         folder=None, # Where the files lie; None takes `cache_folder()`
     ):
         self.folder,self.said = Path(folder or cache_folder()),set()
+        clear_parts(self.folder)
 
     def file(self,
         rung:Rung, # A rung of the ladder
@@ -242,10 +243,23 @@ def save(self:ModelCache,
     if rung.blank is None: return
     info = dict(_origin(rung, seed, digits, device), seconds=seconds, device=device,
                 history=model.history, arithmetic=model.precision)
-    try: save_model(self.file(rung, seed, digits, device), model, **info)
+    file = self.file(rung, seed, digits, device)
+    try: save_model(file, model, **info)
     except OSError as e:
-        self.note(f'trained models cannot be kept in {self.folder} ({e.strerror or e}); '
+        odd = os.path.lexists(file) and not file.is_file()
+        why = f'{file.name} {e.strerror}' if odd else e.strerror or e
+        self.note(f'trained models cannot be kept in {self.folder} ({why}); '
                   'MNIST_BASICS_CACHE may name another folder')
+
+def _kept(saved):
+    "What a file tells of the training; `ValueError` if that is no such thing"
+    history,arithmetic,seconds,device = found = [
+        saved.info.get(k) for k in ('history','arithmetic','seconds','device')]
+    numbers = [*history,seconds] if isinstance(history, list) else [None]
+    if not all(type(o) in (int,float) for o in numbers) or not isinstance(device, str):
+        raise ValueError(f"{saved.name} doesn't tell how it was trained: delete it")
+    check_precision(arithmetic)
+    return found
 
 @patch
 def load(self:ModelCache,
@@ -257,19 +271,20 @@ def load(self:ModelCache,
     "The model of `rung` as it was kept, if training it now would give the same"
     file = self.file(rung, seed, digits, device)
     if rung.blank is None or not os.path.lexists(file): return None
-    again = 'the model is trained again'
+    def again(why):
+        why = why if file.name in why else f'of {file.name}: {why}'
+        return self.note(f'{rung.what} is trained again, because {why}')
     try:
-        if not _origin(rung, seed, digits, device).items() <= saved_info(file).items():
-            return self.note('the models that were kept are of another version; '
-                             'they are trained again')
+        saved = read_model(file)
+        if not _origin(rung, seed, digits, device).items() <= saved.info.items():
+            return self.note('trained again, because those kept are of another version')
+        history,arithmetic,seconds,where = _kept(saved)
         model = rung.blank(sorted(digits), device)
-        info = load_model(file, model)
-    except OSError as e:
-        return self.note(f'{file.name} cannot be read ({e.strerror or e}); {again}')
-    except ValueError as e:
-        return self.note(f"{str(e).rpartition(': ')[0] or e}; {again}")
-    model.history,model.precision = info['history'],info['arithmetic']
-    return Trained(rung, model, info['seconds'], seed, info['device'])
+        load_model(saved, model)
+    except OSError as e: return again(f'{file.name} cannot be read ({e.strerror or e})')
+    except ValueError as e: return again(str(e).rpartition(': ')[0] or str(e))
+    model.history,model.precision = history,arithmetic
+    return Trained(rung, model, seconds, seed, where)
 
 # %% ../nbs/09_ladder.ipynb #78409d3a
 def ready_rungs(
