@@ -18,7 +18,7 @@ setup(
     packages=['mnist_basics', 'mnist_basics.notebooks'],
     package_dir={'mnist_basics.notebooks': 'nbs'},
     package_data={
-        'mnist_basics': ['py.typed', 'idx/*', 'web/*'],
+        'mnist_basics': ['py.typed', 'idx/*', 'web/*', 'web/explore/*'],
         'mnist_basics.notebooks': ['*.ipynb', 'workshop/*.ipynb']},
     include_package_data=False,
 )

@@ -176,7 +176,9 @@ class Pages(Site):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT/'nbs'/page.src, copy)
             text = finished(path.read_text(encoding='utf-8'))
-            text = text.replace('src="site.js"', f'src="{"../"*(len(page.out.parts)-1)}site.js"')
+            up = '../'*(len(page.out.parts)-1)
+            text = text.replace('src="site.js"', f'src="{up}site.js"')
+            if 'data-explorable=' in text: text = text.replace('</body>', f'<script type="module" src="{up}explore/host.js"></script></body>', 1)
             path.write_text(text.replace('<div class="quarto-title-meta"></div>', links, 1), encoding='utf-8')
         for f in self.out.rglob('*.css'): f.write_text(REMOTE_IMPORT.sub('', f.read_text(encoding='utf-8')), encoding='utf-8')
 
@@ -211,6 +213,11 @@ def add_drawing(docs):
     from mnist_basics.draw import export_web
     export_web(docs/'draw')
 
+def add_explorables(docs):
+    "Lay the figures that one can touch into the folder `explore` of `docs`"
+    from mnist_basics.explorables import explore_folder
+    shutil.copytree(explore_folder(), docs/'explore')
+
 def build(docs=DOCS):
     "Build the site into the folder `docs`; what is wrong with it"
     with tempfile.TemporaryDirectory() as tmp, chdir(tmp):
@@ -219,6 +226,7 @@ def build(docs=DOCS):
         site.finish()
         add_redirects(site.out)
         if (ROOT/'mnist_basics'/'draw.py').exists(): add_drawing(site.out)
+        add_explorables(site.out)
         if docs.exists(): shutil.rmtree(docs)
         shutil.move(site.out, docs)
     print(f"{len(site.pages)} pages in {docs}")

@@ -1,0 +1,345 @@
+"The figures that one can touch, in a real browser, under a strict policy and from a sub-path; their engine, held against PyTorch."
+import html, json, threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from mnist_basics.devices import set_seed
+from mnist_basics.digit_loss import mnist_loss
+from mnist_basics.explorables import bundle, explore_folder
+from mnist_basics.sgd_quadratic import mse
+
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
+PIXEL = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='
+CSS = 'body { color: #1b2430; background: #fff; } @media (prefers-color-scheme: dark) { body { color: #dfe3e8; background: #16181c; } }'
+SIZES = dict(wide=(900, 900), phone=(390, 844))
+
+
+def measured():
+    "The roller coaster of the lesson: times, speeds, and the parameters to begin with"
+    time = torch.arange(0, 20).float()
+    set_seed(42)
+    return time, torch.randn(20)*3 + 0.75*(time-9.5)**2 + 1, torch.randn(3)
+
+
+def ride(): return dict(zip(('time', 'speed', 'params'), (o.tolist() for o in measured())))
+
+
+class Pages(SimpleHTTPRequestHandler):
+    "Explorables below /some/where/explore/; what the query asks for stands on /some/where/"
+    def log_message(self, *args): pass
+
+    def say(self, kind, body):
+        self.send_response(200)
+        self.send_header('Content-Type', kind)
+        self.send_header('Content-Security-Policy', POLICY)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def do_GET(self):
+        below = self.path.removeprefix('/some/where/')
+        if below == 'page.css': return self.say('text/css', CSS)
+        if below in self.server.pages: return self.say('text/html', self.server.pages[below])
+        self.path = below.removeprefix('explore')
+        super().do_GET()
+
+
+@pytest.fixture(scope='module')
+def server():
+    res = ThreadingHTTPServer(('127.0.0.1', 0), partial(Pages, directory=explore_folder()))
+    res.pages = {'favicon.ico': ''}
+    threading.Thread(target=res.serve_forever, daemon=True).start()
+    yield res
+    res.shutdown()
+
+
+@pytest.fixture
+def visit(browser, server):
+    "`visit((name, values), ...)` opens a page with these explorables; its `said` collects errors and refusals"
+    contexts = []
+    def go(*shown, size='wide', wait=True, **kwargs):
+        width, height = SIZES[size]
+        context = browser.new_context(viewport=dict(width=width, height=height), **kwargs)
+        contexts.append(context)
+        tab, said = context.new_page(), []
+        tab.said = said
+        tab.on('console', lambda m: said.append(m.text) if m.type in ('error', 'warning') else None)
+        tab.on('pageerror', lambda e: said.append(str(e)))
+        boxes = ''.join(f'<div data-explorable="{k}" data-values="{html.escape(json.dumps(v))}"><img alt="how it begins" src="{PIXEL}"></div>' for k, v in shown)
+        name = f'page{len(server.pages)}.html'
+        server.pages[name] = f'''<!DOCTYPE html><html lang="en"><head><title>Touch</title><link rel="icon" href="data:,"><link rel="stylesheet" href="page.css">
+            <script type="module" src="explore/host.js"></script></head><body><main><h1>Touch</h1>{boxes}</main></body></html>'''
+        tab.goto(f'http://127.0.0.1:{server.server_port}/some/where/{name}')
+        if wait: tab.wait_for_function('n => [...document.querySelectorAll("[data-explorable]")].filter(o => o.firstChild.shadowRoot).length === n', arg=len(shown))
+        return tab
+    yield go
+    for o in contexts: o.close()
+
+
+def press(tab, name): tab.get_by_role('button', name=name, exact=True).click()
+def said(tab): return tab.get_by_role('status').first.inner_text()
+def number(text): return float(text.replace(',', '').replace('−', '-'))
+def loss(tab): return number(tab.locator('.loss').first.inner_text())
+def meters(tab): return tab.locator('.meter b').all_inner_texts()
+
+
+# ---- the engine is PyTorch's equal
+
+TRAIN = '''async ([layers, x, y, lr, kind, steps]) => {
+    const e = await import(new URL('explore/engine.js', location.href));
+    const net = layers.map(o => ({w: Float64Array.from(o.w), b: o.b && Float64Array.from(o.b)})), first = {};
+    for (let i = 0; i <= steps; i++) {
+        const pass = e.forward(net, Float64Array.from(x), y.length), {loss, slopes} = e[kind](pass.preds, y), grads = e.backward(net, pass, slopes);
+        if (i === 0) Object.assign(first, {loss, grads: grads.map(o => [[...o.w], o.b && [...o.b]])});
+        if (i === steps) return {first, loss, net: net.map(o => [[...o.w], o.b && [...o.b]])};
+        e.step(net, grads, lr);
+    }
+}'''
+
+
+def digits(n):
+    from mnist_basics.data import sample_tensors
+    images, labels = sample_tensors('train', (3, 7))
+    return images[:n].flatten(1).double(), (labels[:n] == 3).double()[:, None]
+
+
+def coaster_case(standard):
+    t, speed, params = (o.double() for o in measured())
+    if standard: t = (t-t.mean())/t.std()
+    lin = nn.Linear(3, 1, bias=False).double()
+    with torch.no_grad(): lin.weight.copy_(params[None])
+    return nn.Sequential(lin), torch.stack([t**2, t, t**0], 1), speed[:, None], .1 if standard else 1e-5, mse, 'mse'
+
+
+def net_case(*sizes):
+    set_seed(1)
+    layers = [o for a, b in zip(sizes, sizes[1:]) for o in (nn.Linear(a, b), nn.ReLU())][:-1]
+    return nn.Sequential(*layers).double(), *digits(64), .5, mnist_loss, 'mnistLoss'
+
+
+def curve_case():
+    set_seed(2)
+    x = torch.linspace(-1, 1, 50, dtype=torch.double)[:, None]
+    return nn.Sequential(nn.Linear(1, 12), nn.ReLU(), nn.Linear(12, 1)).double(), x, (3*x).sin(), .05, mse, 'mse'
+
+
+@pytest.mark.parametrize('case', [partial(coaster_case, False), partial(coaster_case, True), partial(net_case, 784, 1), partial(net_case, 784, 30, 1), curve_case],
+    ids=['coaster', 'coaster standardized', 'linear', 'hidden layer', 'curve'])
+def test_engine_equals_pytorch(visit, case):
+    net, x, y, lr, loss_func, kind = case()
+    linears = [o for o in net if isinstance(o, nn.Linear)]
+    def flat(name): return [[getattr(o.weight, name).T.flatten().tolist(), None if o.bias is None else getattr(o.bias, name).tolist()] for o in linears]
+    layers = [dict(w=w, b=b) for w, b in flat('data')]
+    theirs = visit(('coaster', ride())).evaluate(TRAIN, [layers, x.flatten().tolist(), y.flatten().tolist(), lr, kind, 100])
+    opt = torch.optim.SGD(net.parameters(), lr=lr)
+    for i in range(101):
+        ours = loss_func(net(x), y)
+        opt.zero_grad()
+        ours.backward()
+        if i == 0: first = ours.item(), flat('grad')
+        if i < 100: opt.step()
+    def same(a, b): np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    same(theirs['first']['loss'], first[0])
+    same(theirs['loss'], ours.item())
+    for a, b in zip(theirs['first']['grads'] + theirs['net'], first[1] + flat('data'), strict=True):
+        same(a[0], b[0])
+        if b[1] is not None: same(a[1], b[1])
+
+
+# ---- the roller coaster
+
+@pytest.fixture
+def train():
+    "The lesson's own numbers: losses and gradients of the first steps, in PyTorch"
+    def go(steps, lr=1e-5, zero=True):
+        t, speed, params = measured()
+        w, res = params.requires_grad_(), []
+        for _ in range(steps+1):
+            now = mse(w[0]*t**2 + w[1]*t + w[2], speed)
+            now.backward()
+            res.append((now.item(), w.grad.tolist()))
+            with torch.no_grad(): w -= lr*w.grad
+            if zero: w.grad = None
+        return res
+    return go
+
+
+def agrees(tab, row):
+    assert loss(tab) == pytest.approx(row[0], rel=1e-5, abs=.01)
+    assert [number(o) for o in meters(tab)] == pytest.approx(row[1], rel=1e-4, abs=.01)
+
+
+def test_coaster_shows_the_numbers_of_the_lesson(visit, train):
+    tab = visit(('coaster', ride()))
+    for row in train(3):
+        agrees(tab, row)
+        press(tab, 'Step')
+    assert tab.said == []
+
+
+def test_the_pull_of_one_measurement_is_handed_on(visit):
+    tab = visit(('coaster', ride()))
+    t, speed, (a, b, c) = measured()
+    for j in (10, 3, 19):
+        tab.get_by_role('slider', name='Which measurement?').fill(str(j))
+        pull = (2*(a*t[j]**2 + b*t[j] + c - speed[j])/20).item()
+        parts = [number(o.split('=')[1]) for o in tab.locator('.meter .part').all_inner_texts()]
+        assert parts == pytest.approx([pull*j*j, pull*j, pull], rel=1e-4, abs=.006)
+    tab.get_by_role('status').filter(has_text='After 19 seconds').wait_for()  # spoken once the slider rests
+
+
+def test_gradients_add_up_unless_they_are_zeroed(visit, train):
+    tab = visit(('coaster', ride()))
+    tab.get_by_role('checkbox').uncheck()
+    for row in train(4, zero=False):
+        agrees(tab, row)
+        press(tab, 'Step')
+    assert 'earlier ones are still contained' in said(tab)
+    press(tab, 'Zero the gradients')
+    assert 'None again' in said(tab) and tab.get_by_role('button', name='Zero the gradients').is_disabled()
+    assert tab.locator('.left').count() == 0
+
+
+def test_detached_predictions_move_nothing(visit):
+    tab = visit(('coaster', ride()))
+    before, a = loss(tab), tab.get_by_role('slider', name='a', exact=True)
+    press(tab, 'Detach the predictions')
+    assert meters(tab) == ['None']*3 and loss(tab) == before
+    press(tab, 'Step')
+    assert 'does not require grad' in said(tab) and loss(tab) == before
+    a.fill('0.5')
+    assert loss(tab) != before and meters(tab) == ['None']*3
+    press(tab, 'Detach the predictions')
+    press(tab, 'Step')
+    assert said(tab).startswith('Step 1:') and 'None' not in meters(tab)
+
+
+def test_an_infinite_loss_is_named_and_left_again(visit, train):
+    tab = visit(('coaster', ride()), reduced_motion='reduce')
+    tab.get_by_role('slider', name='Learning rate lr').fill('-3')
+    press(tab, 'Run 20 steps')
+    assert 'smaller rate' in said(tab) and tab.locator('.loss').inner_text() == 'infinite'
+    press(tab, 'Step')
+    assert 'infinite' in said(tab)
+    assert 'off this scale' in tab.get_by_role('slider', name='a', exact=True).get_attribute('aria-valuetext')
+    assert 'NaN' not in tab.evaluate('document.querySelector("[data-explorable]").firstChild.shadowRoot.innerHTML')
+    press(tab, 'Start again')
+    agrees(tab, train(0)[0])
+    assert tab.said == []
+
+
+def test_standardized_time_lets_it_arrive(visit):
+    tab = visit(('coaster', ride()), reduced_motion='reduce')
+    def twenty_times_five():
+        for _ in range(5): press(tab, 'Run 20 steps')
+        return loss(tab)
+    stuck = twenty_times_five()
+    tab.get_by_role('combobox').select_option('standardized')
+    assert 670 < stuck < 680 and twenty_times_five() < 10
+
+
+def test_running_goes_on_until_it_is_stopped(visit):
+    tab = visit(('coaster', ride()))
+    press(tab, 'Run 20 steps')
+    tab.get_by_role('button', name='Stop').wait_for()
+    tab.get_by_role('button', name='Run 20 steps').wait_for()
+    assert said(tab).startswith('Step 20:')
+    press(tab, 'Run 20 steps')
+    press(tab, 'Stop')
+    assert tab.get_by_role('button', name='Run 20 steps').is_visible()
+    tab.evaluate('document.querySelector("[data-explorable]").remove()')  # while it may still be asked for a frame
+    tab.wait_for_timeout(200)
+    assert tab.said == []
+
+
+def test_everything_from_the_keyboard(visit):
+    tab = visit(('coaster', ride()))
+    focus = '''() => { const el = document.querySelector("[data-explorable]").firstChild.shadowRoot.activeElement;
+        return el && [el.getAttribute("aria-label") ?? el.textContent ?? "", getComputedStyle(el).outlineStyle !== "none"]; }'''
+    stops = []
+    for _ in range(20):
+        tab.keyboard.press('Tab')
+        if (at := tab.evaluate(focus)) is None: break
+        stops.append(at)
+        if at[0] == 'Which measurement?':
+            tab.keyboard.press('ArrowRight')
+            assert tab.locator('b.o').is_visible() and 'After 11 s' in tab.locator('.flow p').first.inner_text()
+        if at[0] == 'Step':
+            before = loss(tab)
+            tab.keyboard.press('Enter')
+            assert loss(tab) < before
+    assert all(o[1] for o in stops), 'the focus shows'
+    assert {o[0] for o in stops} >= {'a', 'b', 'c', 'Step', 'Run 20 steps', 'Detach the predictions', 'Start again', 'Learning rate lr', 'The model gets'}
+
+
+@pytest.mark.parametrize('touch', [False, True], ids=['mouse', 'finger'])
+def test_a_measurement_is_chosen_in_the_chart(visit, touch):
+    tab = visit(('coaster', ride()), size='phone', has_touch=touch)
+    chart = tab.locator('svg.pick')
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    x, y = box['x'] + .93*box['width'], box['y'] + .4*box['height']
+    (tab.touchscreen.tap if touch else tab.mouse.click)(x, y)
+    assert 'After 19 s' in tab.locator('.flow p').first.inner_text()
+    assert tab.get_by_role('slider', name='Which measurement?').input_value() == '19'
+
+
+# ---- any explorable
+
+STARTS = {'coaster': ride}
+ALL = pytest.mark.parametrize('name', STARTS)
+
+
+@ALL
+def test_two_on_one_page_share_nothing(visit, name):
+    tab = visit((name, STARTS[name]()), (name, STARTS[name]()))
+    assert tab.locator('[data-explorable]').count() == 2 and tab.said == []
+    first, second = (tab.locator('[data-explorable]').nth(i) for i in (0, 1))
+    before = second.locator('.x').inner_text()
+    first.get_by_role('slider').first.focus()
+    tab.keyboard.press('ArrowRight')
+    assert second.locator('.x').inner_text() == before != first.locator('.x').inner_text()
+
+
+@ALL
+@pytest.mark.parametrize('scheme,size', [('light', 'wide'), ('dark', 'wide'), ('dark', 'phone')])
+def test_nothing_to_object_to(visit, name, scheme, size):
+    axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe()
+    tab = visit((name, STARTS[name]()), size=size, color_scheme=scheme, reduced_motion='reduce')
+    tab.wait_for_function('dark => document.querySelector("[data-explorable]").firstChild.shadowRoot.querySelector(".x").classList.contains("dark") === dark', arg=scheme == 'dark')
+    found = axe.run(tab).response['violations']
+    assert not found, [(o['id'], o['help'], [n['html'] for n in o['nodes']]) for o in found]
+    assert tab.evaluate('document.documentElement.scrollWidth') <= SIZES[size][0], 'nothing sticks out'
+    small = '''document.querySelector("[data-explorable]").firstChild.shadowRoot.querySelectorAll("button, input[type=range], select")'''
+    assert tab.evaluate(f'[...{small}].every(o => o.getBoundingClientRect().height >= 24)'), 'a finger finds it'
+    assert tab.said == []
+
+
+@pytest.mark.parametrize('name,values,says', [
+    ('coaster', dict(time=[0, 1], speed=[1], params=[1, 2, 3]), 'as many'),
+    ('coaster', dict(time=[0, 1], speed=[1, None], params=[1, 2, 3]), 'finite'),
+    ('coaster', {}, 'undefined'),
+    ('unheard_of', {}, 'module')])
+def test_bad_values_are_named_and_the_picture_stays(visit, name, values, says):
+    tab = visit((name, values), wait=False)
+    alert = tab.get_by_role('alert')
+    alert.wait_for()
+    assert says in alert.inner_text() and tab.locator('img').count() == 1
+
+
+@ALL
+def test_the_bundle_is_the_same_explorable(browser, name):
+    tab = browser.new_context().new_page()
+    tab.set_content('<div id="here"></div>')
+    tab.evaluate('''async ([source, values]) => {
+        const {default: widget} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+        await widget.render({model: {get: () => values}, el: document.getElementById("here")});
+    }''', [bundle(name), STARTS[name]()])
+    tab.locator('#here .title').wait_for()
+    tab.context.close()
+
+
+def test_scripts_are_small():
+    assert sum(o.stat().st_size for o in explore_folder().glob('*.js')) < 60_000
