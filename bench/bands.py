@@ -1,10 +1,12 @@
 """How far does a trained figure stray? Every stage, over seeds, arithmetics and threads.
 
     python bench/bands.py --json bench/bands.json          # make the record, or go on with it
+    python bench/bands.py --json bench/bands.json --only '18 layers'  # one rung
     python bench/bands.py --json bench/bands.json --table  # only print what it holds
 
-Each pair of arithmetic and threads gets processes of its own, as both are decided when PyTorch starts. Runs that
-the record holds already are left out, so it can be stopped and continued, and another machine adds its own.
+Each pair of arithmetic and threads gets processes of its own, as both are decided when
+PyTorch starts. Runs that the record holds already are left out, so it can be stopped and
+continued, and another machine adds its own.
 """
 import argparse, json, os, platform, subprocess, sys, time
 from pathlib import Path
@@ -37,10 +39,10 @@ def train(digits, what, seed, arithmetic):
                 accuracy=round(row['accuracy'], 5), per_class=[round(o, 4) for o in row['per_class'].values()])
 
 
-def jobs(fast):
+def jobs(fast, only=None):
     "All runs of the record, quick rungs first, the oldest arithmetic last"
     from mnist_basics.ladder import RUNGS, TEN_RUNGS
-    rungs = [(d, o) for d, r in ((PAIR, RUNGS), (TEN, TEN_RUNGS)) for o in r if not o.asked]
+    rungs = [(d, o) for d, r in ((PAIR, RUNGS), (TEN, TEN_RUNGS)) for o in r if not o.asked and only in (None, o.what)]
     slow = 'oldest', '18 layers', 'best recipe'
     todo = [(digits, o.what, arithmetic, threads) for digits, o in rungs for arithmetic in ARITHMETICS for threads in (1, 2)
             if (arithmetic != 'bfloat16' or fast and o.fast) and (o.stage != 'baseline' or threads == 1)]
@@ -73,6 +75,7 @@ def table(machines):
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument('--json', type=Path, required=True, help='the record')
+    args.add_argument('--only', help='a rung, such as "18 layers"; all without')
     args.add_argument('--table', action='store_true', help='print the record and leave')
     args.add_argument('--job', help=argparse.SUPPRESS)
     args = args.parse_args()
@@ -89,7 +92,7 @@ def main():
         if here is None:
             here = dict(processor=name, bfloat16=fast, torch=torch.__version__, date=time.strftime('%Y-%m-%d'), runs=[])
             machines.append(here)
-        for digits, what, arithmetic, threads in jobs(fast):
+        for digits, what, arithmetic, threads in jobs(fast, args.only):
             done = {key(o) for o in here['runs']}
             seeds = [s for s in (SEEDS[:1] if what == 'pixel similarity' else SEEDS) if (len(digits), what, arithmetic, threads, s) not in done]
             if not seeds: continue
