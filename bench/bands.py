@@ -69,7 +69,8 @@ def table(machines):
     rows = {}
     for m in machines:
         for o in m['runs']: rows.setdefault((o['digits'], o['what']), []).append(o['accuracy'])
-    return {f"{d} digits, {w}": dict(runs=len(a), mean=round(mean(a), 4), least=min(a), most=max(a)) for (d, w), a in rows.items()}
+    return {k: dict(runs=len(a), mean=round(mean(a), 4), least=min(a), most=max(a))
+            for k, a in rows.items()}
 
 
 def main():
@@ -105,7 +106,9 @@ def main():
                 save(args.json, machines)
             if run.wait(): sys.exit(f'{job} failed')
             print(f'{what}, {len(digits)} digits, {arithmetic}, {threads} threads: {(time.perf_counter()-start)/len(seeds):.1f} s a seed', flush=True)
-    for k, v in table(machines).items(): print(f"{k:32} {v['runs']:4} runs  mean {v['mean']:.4f}  {v['least']:.4f} to {v['most']:.4f}")
+    for (d, what), v in table(machines).items():
+        print(f"{d:2} digits, {what:20} {v['runs']:4} runs  mean {v['mean']:.4f}  "
+              f"{v['least']:.4f} to {v['most']:.4f}")
 
 
 if __name__ == '__main__': main()

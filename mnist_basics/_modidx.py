@@ -541,6 +541,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'mnist_basics.metrics.calibration_error': ( 'workshop/metrics.html#calibration_error',
                                                                                   'mnist_basics/metrics.py'),
                                       'mnist_basics.metrics.confusion': ('workshop/metrics.html#confusion', 'mnist_basics/metrics.py'),
+                                      'mnist_basics.metrics.discordant': ('workshop/metrics.html#discordant', 'mnist_basics/metrics.py'),
                                       'mnist_basics.metrics.per_class': ('workshop/metrics.html#per_class', 'mnist_basics/metrics.py'),
                                       'mnist_basics.metrics.reliability': ('workshop/metrics.html#reliability', 'mnist_basics/metrics.py')},
             'mnist_basics.mlp': { 'mnist_basics.mlp.make_mlp': ('mlp.html#make_mlp', 'mnist_basics/mlp.py'),
