@@ -5,348 +5,24 @@
 # %% auto #0
 __all__ = ['names', 'task', 'check']
 
-# %% ../nbs/12_exercises.ipynb #0d2fb85d
-import ctypes, difflib, inspect, math, os, random, re, reprlib, time
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from copy import deepcopy
-from functools import lru_cache
-from threading import Lock, Thread
+# %% ../nbs/12_exercises.ipynb #dbea6a90
+import difflib, math
 from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .judge import Exercise, eighths, formula, judge, whole
 from .learner import Callback, Learner
 
-# %% ../nbs/12_exercises.ipynb #c422435f
-class _Exercise(NamedTuple):
-    "What `check` knows of an exercise"
-    call:str # Name and arguments, such as "l1(a, b)"
-    task:str # What the function returns, in a sentence
-    answer:object # A function that is right
-    fixed:list # Inputs to try first, each a tuple of arguments
-    drawn:object # Maps a `random.Random` to one more such tuple
-    slips:dict # Known mistakes: a sentence, and a function that makes it, or several
-    apply:object # Maps a function and the arguments to what is compared
-    changes:bool # May the function change its arguments?
-    tol:float # How far numbers may be off, relatively
-
-    @property
-    def name(self): return self.call.split('(')[0]
-
+# %% ../nbs/12_exercises.ipynb #29a3de4c
 _EXERCISES = {}
 
-def _plain(f, *args): return f(*args)
-
-def _exercise(call, task, answer, fixed, drawn, slips, apply=_plain, changes=False, tol=1e-3):
-    "Add an exercise to the list"
-    ex = _Exercise(call, task, answer, fixed, drawn, slips, apply, changes, tol)
+def _exercise(*args, **kwargs):
+    "Add an `Exercise` to the list"
+    ex = Exercise(*args, **kwargs)
     _EXERCISES[ex.name] = ex
 
-# %% ../nbs/12_exercises.ipynb #b014b926
-def _text(args):
-    "The arguments `args`, written out"
-    return ', '.join(getattr(o, 'text', None) or repr(o) for o in args)
-
-@lru_cache
-def _draw(name, n=30):
-    "Up to `n` different inputs of an exercise, the shortest first, the same at each call"
-    rnd = random.Random(name)
-    drawn = {_text(o): o for o in (_EXERCISES[name].drawn(rnd) for _ in range(n))}
-    return [drawn[o] for o in sorted(drawn, key=lambda o: (len(o),o))]
-
-# %% ../nbs/12_exercises.ipynb #7d510416
-def _whole(rnd, n, lo, hi):
-    "`n` whole numbers in lo..hi, some of them 0, equal, or at an end"
-    few = [max(lo, 0), lo, hi, rnd.randint(lo, hi)]
-    return [rnd.choice(few) if rnd.random()<0.4 else rnd.randint(lo, hi) for _ in range(n)]
-
-def _tensors(rnd, n, *sizes, lo=-80, hi=80):
-    "`n` float tensors of eighths, of one shape; a size is a number or a range `(lo,hi)`"
-    shape = [rnd.randint(*o) if isinstance(o, tuple) else o for o in sizes]
-    def one(): return torch.tensor(_whole(rnd, math.prod(shape), lo, hi)).view(shape)/8
-    return tuple(one() for _ in range(n))
-
-def _labels(rnd, n, k):
-    "`n` whole numbers below `k`, a tensor [n]"
-    return torch.tensor(_whole(rnd, n, 0, k-1))
-
-def _until(fine, make):
-    "The first of the inputs `make()` that is `fine`"
-    while not fine(args := make()): pass
-    return args
-
-def _formula(text, args='x'):
-    "A function made from its text, which `check` can show"
-    f = eval(f'lambda {args}: {text}', {'torch':torch})
-    f.text = f'lambda {args}: {text}'
-    return f
-
-# %% ../nbs/12_exercises.ipynb #cb5eeec6
-def _a(o):
-    "The type of `o`, with an article"
-    name = 'tensor' if isinstance(o, Tensor) else type(o).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
-
-def _kind(t):
-    "What sort of numbers a tensor holds"
-    if t.dtype==torch.bool: return 'True and False'
-    return 'fractions (floats)' if t.is_floating_point() else 'whole numbers'
-
-def _tensor_off(got, want, tol):
-    "What is off with a tensor, or ''"
-    if want.ndim==0 and isinstance(got, (int,float,np.generic)): got = torch.tensor(got)
-    if not isinstance(got, Tensor): return f'it should be a tensor, not {_a(got)}'
-    if got.shape!=want.shape: return f'the shape should be {list(want.shape)}, not {list(got.shape)}'
-    if _kind(got)!=_kind(want): return f'it should hold {_kind(want)}, not {_kind(got)}'
-    got,want = got.detach().cpu().double(),want.detach().double()
-    if torch.allclose(got, want, rtol=tol, atol=tol/100, equal_nan=True): return ''
-    return 'some of it is NaN, not a number' if got.isnan().any() else 'the numbers differ'
-
-# %% ../nbs/12_exercises.ipynb #e221164f
-def _list_off(got, want, tol):
-    "What is off with a list or a tuple, or ''"
-    if isinstance(want, tuple) and isinstance(got, torch.Size): got = tuple(got)
-    if type(got)!=type(want): return f'it should be {_a(want)}, not {_a(got)}'
-    if len(got)!=len(want): return f'it should have {len(want)} items, not {len(got)}'
-    return next((f'item {i}: {off}' for i,o in enumerate(zip(got, want)) if (off := _off(*o, tol))), '')
-
-def _number_off(got, want, tol):
-    "What is off with a Python number, or ''"
-    if isinstance(got, (Tensor,np.generic)) and got.ndim==0: got = got.item()
-    sort = type(want) if isinstance(want, (bool,int)) else (int,float)
-    if not isinstance(got, sort) or isinstance(got, bool)!=isinstance(want, bool):
-        return f'it should be {_a(want)}, not {_a(got)}'
-    return '' if math.isclose(got, want, rel_tol=tol, abs_tol=tol) else 'the numbers differ'
-
-def _off(got, want, tol=1e-3):
-    "What is off with the answer `got`, compared with the right one, or '' if nothing is"
-    if isinstance(want, Tensor): return _tensor_off(got, want, tol)
-    if isinstance(want, (list,tuple)): return _list_off(got, want, tol)
-    if isinstance(want, (int,float)): return _number_off(got, want, tol)
-    if isinstance(want, dict) and isinstance(got, dict):
-        return next((f'{k}: {off}' for k in want if (off := _off(got.get(k), want[k], tol))), '')
-    return '' if type(got)==type(want) and got==want else f'it should be {_show(want)}, not {_a(got)}'
-
-# %% ../nbs/12_exercises.ipynb #5fa86c3e
-class _Stop(SystemExit):
-    "Thrown into a function whose time is up"
-
-class _Raised(NamedTuple):
-    "A call that ended in an error"
-    error:BaseException
-
-def _answer(ex, f, args):
-    "What `f` answers, a `_Raised` if it fails, and the arguments as it leaves them"
-    args = deepcopy(args)
-    try: return ex.apply(f, *args),args
-    except _Stop: raise
-    except BaseException as e: return _Raised(e),args
-
-def _safely(f, *args):
-    "`f(*args)`, or a word on why not: what a learner returns may fail at anything"
-    try: return f(*args)
-    except _Stop: raise
-    except BaseException as e: return f'something that cannot be looked at ({type(e).__name__})'
-
-def _same(a, b, tol):
-    "Are two answers alike, errors included?"
-    if isinstance(a, _Raised) or isinstance(b, _Raised):
-        return isinstance(a, _Raised) and isinstance(b, _Raised) and type(a.error)==type(b.error)
-    if type(a)==type(b) and not isinstance(a, (Tensor,list,tuple,dict,int,float,type(None))): return True
-    return not _safely(_off, a, b, tol)
-
-# %% ../nbs/12_exercises.ipynb #c13665fa
-def _digits(o):
-    "Numbers and nested lists of them, with four digits each"
-    if isinstance(o, list): return f"[{', '.join(map(_digits, o))}]"
-    if not isinstance(o, float): return str(o)
-    text = f'{o:.4g}'
-    return text if set(text)&set('.en') else text+'.'
-
-def _show(o):
-    "`o` in a few words"
-    if isinstance(o, Tensor):
-        return f'tensor({_digits(o.tolist())})' if o.numel()<=12 else f'a tensor {list(o.shape)}'
-    if isinstance(o, float): return _digits(o)
-    if isinstance(o, dict): return ' and '.join(f'{k} {_show(v)}' for k,v in o.items())
-    if type(o) in (list,tuple) and len(o)<=6 and any(isinstance(x, (Tensor,float,list,tuple)) for x in o):
-        inside = ', '.join(map(_show, o))
-        return f'[{inside}]' if isinstance(o, list) else f"({inside}{',' if len(o)==1 else ''})"
-    text = re.sub(' at 0x[0-9a-f]+', '', ' '.join((getattr(o, 'text', None) or _short(o)).split()))
-    return text if len(text)<=80 else text[:77]+'...'
-
-def _short(o):
-    "The `repr` of `o`, but not all of it if it is long"
-    short = reprlib.Repr()
-    short.maxlist = short.maxtuple = short.maxdict = 8
-    short.maxstring = short.maxother = short.maxlong = 80
-    return short.repr(o)
-
-# %% ../nbs/12_exercises.ipynb #6fa139bf
-_ERRORS = {
-    'ambiguous': "`if`, `and` and Python's `max` want one yes or no: for tensors there are `torch.where`, "
-                 "`&` and `clamp`",
-    'allocate memory': 'that asks for more memory than a small input should need',
-    'MemoryError': 'that asks for more memory than a small input should need',
-    'RecursionError': 'the function calls itself without an end',
-    'SystemExit': 'a function should return, not end the program',
-    'KeyboardInterrupt': 'a function should return, not end the program',
-    'NotImplementedError': 'nothing is written there yet'}
-
-def _takes(f, args):
-    "Can `f` be called with `args`? Yes, if nobody knows"
-    try: inspect.signature(f).bind(*args)
-    except TypeError: return False
-    except ValueError: pass
-    return True
-
-def _error_hint(ex, f, error, args):
-    "What an error tells, or ''"
-    if isinstance(error, TypeError) and ex.apply is _plain and not _takes(f, args):
-        return f'it is called as {ex.call}'
-    said = f'{type(error).__name__} {error}'
-    return next((hint for word,hint in _ERRORS.items() if word in said), '')
-
-def _slip(ex, f, args, got):
-    "The sentence of the slip that answers as `f` does, or ''"
-    tries = [(args,got)] + [(o,_answer(ex, f, o)[0]) for o in ex.fixed]
-    def made(wrong): return all(_same(mine, _answer(ex, wrong, o)[0], ex.tol) for o,mine in tries)
-    for hint,wrong in ex.slips.items():
-        if any(map(made, wrong if isinstance(wrong, tuple) else (wrong,))): return hint
-    return ''
-
-def _changed(ex, args, left):
-    "The name of the first argument that is not as it was, or ''"
-    names = re.findall(r'\w+', ex.call)[1:]
-    return next((n for n,a,b in zip(names, args, left) if _safely(_off, b, a, 0)), '')
-
-# %% ../nbs/12_exercises.ipynb #bc40e030
-def _cause(ex, f, args, got, off):
-    "Why the answer `got` is wrong, as far as we can tell"
-    if hint := _slip(ex, f, args, got): return hint
-    if isinstance(got, _Raised): return _error_hint(ex, f, got.error, args)
-    if got is None: return 'is a `return` missing?'
-    if not off.startswith('it should be') and not _same(_answer(ex, f, args)[0], got, ex.tol):
-        return 'asked again, it answers something else: does it draw random numbers, or remember calls?'
-    return '' if off.endswith('the numbers differ') else off
-
-def _sentence(ex, f, args, got, off):
-    "What came back for `args`, what should have, and why"
-    want = _answer(ex, ex.answer, args)[0]
-    cause = _safely(_cause, ex, f, args, got, off)
-    if isinstance(want, dict) and isinstance(got, dict):
-        keys = [k for k in want if _safely(_off, got.get(k), want[k], ex.tol)]
-        want,got = [{k: o.get(k) for k in keys[:1]} for o in (want,got)]
-    if isinstance(got, _Raised):
-        said = _safely(str, got.error).strip().split('\n')[0][:100]
-        came = f'raises {type(got.error).__name__}' + (f' ({said})' if said else '')
-    else: came = f'gives {_safely(_show, got)}'
-    return f'{_call(ex, args)} {came}, and should give {_show(want)}' + (f': {cause}' if cause else '')
-
-def _call(ex, args):
-    "How `ex` is called with `args`, in a sentence"
-    shown = ', '.join(map(_show, args))
-    return f'{ex.call}, in {shown},' if ex.call.endswith('()') else f'{ex.name}({shown})'
-
-def _verdict(ex, f, cases, at):
-    "Why `f` is wrong, in a sentence, or '' if it is right; `at` follows which input is tried"
-    for i,args in enumerate(cases):
-        at[:] = [i]
-        got,left = _answer(ex, f, args)
-        want,_ = _answer(ex, ex.answer, args)
-        off = 'error' if isinstance(got, _Raised) else _safely(_off, got, want, ex.tol)
-        if off: return _sentence(ex, f, args, got, off)
-        if not ex.changes and (name := _changed(ex, args, left)):
-            return (f'{_call(ex, args)} gives the right answer, but changes its argument {name}: '
-                    'make something new instead, as the old may be needed again')
-    return ''
-
-# %% ../nbs/12_exercises.ipynb #c9e9abc1
-def _stop(thread, caught, done):
-    "Throw `_Stop` into `thread` until it has caught one, for half a second at most"
-    for _ in range(100):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stop))
-        if done.acquire(timeout=0.005) or caught: return
-
-def _watched(work, seconds):
-    "`[work()]`, or `[]` if that takes more than `seconds` of computing, or four times as long by the clock"
-    box,caught,done,ended = [],[],Lock(),False
-    done.acquire()
-    def target():
-        try: box.append(work())
-        except _Stop: caught.append(True)
-        except BaseException as e: box.append(e)
-        finally: done.release()
-    thread = Thread(target=target, daemon=True)
-    busy,clock = time.process_time()+seconds,time.monotonic()+4*seconds
-    def in_time(): return time.process_time()<busy and time.monotonic()<clock
-    thread.start()
-    try:
-        while not (ended := done.acquire(timeout=0.02)) and in_time(): pass
-    finally:
-        if not ended: _stop(thread, caught, done)
-    return box
-
-# %% ../nbs/12_exercises.ipynb #6c0cd346
-@contextmanager
-def _little_memory(extra=2<<30):
-    "Refuse the process more than `extra` bytes on top of what it has, where the system can"
-    try:
-        import resource
-        with open('/proc/self/statm') as f: used = int(f.read().split()[0])*resource.getpagesize()
-    except (ImportError,OSError): used = None
-    if used is None or torch.cuda.is_available(): # CUDA reserves more addresses than any limit would allow
-        yield
-        return
-    soft,hard = resource.getrlimit(resource.RLIMIT_AS)
-    limits = [used+extra] + [o for o in (soft,hard) if o!=resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min(limits),hard))
-    try: yield
-    finally: resource.setrlimit(resource.RLIMIT_AS, (soft,hard))
-
-@contextmanager
-def _same_chance():
-    "Start all random numbers from 0, and put them back where they were"
-    states = random.getstate(),np.random.get_state(),torch.get_rng_state()
-    random.seed(0)
-    np.random.seed(0)
-    torch.default_generator.manual_seed(0)
-    try: yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-
-@contextmanager
-def _silence():
-    "Let nothing be printed, and no warnings shown"
-    with open(os.devnull, 'w') as null, redirect_stdout(null), redirect_stderr(null): yield
-
-# %% ../nbs/12_exercises.ipynb #f2153c24
-def _is_empty(f):
-    "Does `f` do nothing at all?"
-    if isinstance(f, type): return not any(map(callable, vars(f).values()))
-    def nothing(): pass
-    def documented(): "Words"
-    if not isinstance(f, type(nothing)): return False
-    same = f.__code__.co_code in [o.__code__.co_code for o in (nothing,documented)]
-    return same and f.__code__.co_consts[-1:]==(None,)
-
-def _judge(ex, f, seconds):
-    "Is `f` right, and a sentence"
-    if not callable(f): return False,(f'`check` takes the function itself, not {_a(f)}: '
-        f'check({ex.name!r}, {ex.name}), without brackets after the second name')
-    if _is_empty(f): return False,f'{ex.call} does nothing so far: write its body, then run the cell again'
-    cases,at = ex.fixed+_draw(ex.name),[0]
-    with _same_chance(), _little_memory(), _silence():
-        box = _watched(lambda: _verdict(ex, f, cases, at), seconds)
-    asked = _call(ex, cases[at[0]])
-    if not box: return False,f'{asked} is not finished after {seconds:g} seconds: does a loop never end?'
-    if isinstance(box[0], BaseException): return False,f'{asked} ends in {type(box[0]).__name__}'
-    return not box[0],box[0] or f'{ex.name} gives what is expected for all {len(cases)} inputs'
-
-# %% ../nbs/12_exercises.ipynb #69094d74
 def names()->list: # Their names, as `check` and `task` take them
     "All exercises, in the order of the series"
     return list(_EXERCISES)
@@ -371,9 +47,19 @@ def check(
     seconds:float=5., # How long it may compute in all
 )->bool: # Is it right?
     "Print one sentence about `f`; `ValueError` if there is no exercise `name`"
-    right,said = _judge(_find(name), f, seconds)
+    right,said = judge(_find(name), f, seconds)
     print(('Right: ' if right else 'Not yet: ')+said+'.'*(said[-1] not in '?.'))
     return right
+
+# %% ../nbs/12_exercises.ipynb #7b1ea7de
+def _labels(rnd, n, k):
+    "`n` whole numbers below `k`, a tensor [n]"
+    return torch.tensor(whole(rnd, n, 0, k-1))
+
+def _until(fine, make):
+    "The first of the inputs `make()` that is `fine`"
+    while not fine(args := make()): pass
+    return args
 
 # %% ../nbs/12_exercises.ipynb #49754b7d
 def _ints(*rows): return torch.tensor(rows)
@@ -382,8 +68,8 @@ def _floats(*rows): return torch.tensor(rows, dtype=torch.float32)
 _exercise('corner(t)',
     "the four numbers at the bottom right of `t`, a tensor [3,3]: a tensor [2,2]",
     lambda t: torch.stack([torch.stack([t[i,j] for j in (1,2)]) for i in (1,2)]),
-    [(torch.arange(1, 10).view(3, 3),), (torch.arange(9.).view(3, 3)*2,)],
-    lambda rnd: _tensors(rnd, 1, 3, 3),
+    lambda: [(torch.arange(1, 10).view(3, 3),), (torch.arange(9.).view(3, 3)*2,)],
+    lambda rnd: eighths(rnd, 1, 3, 3),
     {'indices count from 0, so the second row is row 1': lambda t: t[2:,2:],
      'the end of a slice is not included': lambda t: t[1:2,1:2],
      'that is the corner at the top left': lambda t: t[:2,:2],
@@ -394,8 +80,8 @@ _exercise('corner(t)',
 
 _exercise('double_odds(xs)', "twice each odd number of the list `xs`, in the same order: a list",
     lambda xs: list(map(lambda x: x+x, filter(lambda x: x&1, xs))),
-    [([1,2,3,4,5],), ([2,4],), ([7,7],), ([0,-3,-2],), ([],), (list(range(10)),)],
-    lambda rnd: (_whole(rnd, rnd.randint(0, 8), -50, 50),),
+    lambda: [([1,2,3,4,5],), ([2,4],), ([7,7],), ([0,-3,-2],), ([],), (list(range(10)),)],
+    lambda rnd: (whole(rnd, rnd.randint(0, 8), -50, 50),),
     {'`^` is XOR in Python, `*` multiplies': lambda xs: [x^2 for x in xs if x%2==1],
      'those are the even numbers, odd ones have `x%2==1`': lambda xs: [x*2 for x in xs if x%2==0],
      '`**` is a power, `*` multiplies': lambda xs: [x**2 for x in xs if x%2==1],
@@ -410,8 +96,8 @@ _exercise('ideal(images)',
     "the average of `images`, a list of uint8 tensors of one shape: a float tensor of that shape,"
     " in 0..1",
     lambda images: torch.from_numpy(np.mean([o.numpy()/255. for o in images], axis=0)).float(),
-    [([_ints([0,255]).byte(), _ints([0,0]).byte()],), ([_ints([200,10],[0,255]).byte()]*3,)],
-    lambda rnd: ([torch.tensor(_whole(rnd, 6, 0, 255)).byte().view(2, 3)
+    lambda: [([_ints([0,255]).byte(), _ints([0,0]).byte()],), ([_ints([200,10],[0,255]).byte()]*3,)],
+    lambda rnd: ([torch.tensor(whole(rnd, 6, 0, 255)).byte().view(2, 3)
                   for _ in range(rnd.randint(1, 4))],),
     {'pixels go up to 255, fractions up to 1': lambda images: torch.stack(images).float().mean(0),
      'uint8 holds nothing above 255 and starts again at 0, so turn pixels into floats before adding them':
@@ -424,12 +110,12 @@ _exercise('ideal(images)',
         lambda images: (torch.stack(images).float()/255).mean(1),
      '`//` drops the fraction, use `/`': lambda images: (torch.stack(images)//255).float().mean(0)})
 
-def _two_images(rnd): return _tensors(rnd, 2, (1,3), (1,3), lo=-8, hi=8)
+def _two_images(rnd): return eighths(rnd, 2, (1,3), (1,3))
 _pairs = [(_floats(1,2), _floats(1,4)), (_floats([1,0],[0,1]), _floats([0,1],[1,0])),
-          (_floats(0,3,0,-1), torch.zeros(4))]
+          (_floats(0,3,0,-1), torch.zeros(4)), (_floats(1), _floats(-1))]
 
 _exercise('l1(a, b)', "the mean absolute difference of two float tensors of one shape: one number",
-    lambda a,b: F.l1_loss(a, b), _pairs, _two_images,
+    lambda a,b: F.l1_loss(a, b), lambda: _pairs, _two_images,
     {'without absolute values the differences cancel': lambda a,b: (a-b).mean(),
      'the absolute value comes before the mean, or the differences cancel':
         lambda a,b: (a-b).mean().abs(),
@@ -440,7 +126,7 @@ _exercise('l1(a, b)', "the mean absolute difference of two float tensors of one 
 
 _exercise('rmse(a, b)',
     "the root of the mean squared difference of two float tensors of one shape: one number",
-    lambda a,b: F.mse_loss(a, b).sqrt(), _pairs, _two_images,
+    lambda a,b: F.mse_loss(a, b).sqrt(), lambda: _pairs, _two_images,
     {'without `mean` that is an image again, of absolute differences': lambda a,b: ((a-b)**2).sqrt(),
      'the root is missing, that is the mean squared error': lambda a,b: ((a-b)**2).mean(),
      'the root must come after the mean, before it undoes the squares':
@@ -470,23 +156,34 @@ def _equal_only(a, b):
     long,short = sorted((a,b), key=len, reverse=True)
     return long if long[n-len(short):]==short else None
 
+def _two_shapes(rnd):
+    "Shapes that nearly fit; some lengths divide others"
+    a = rnd.choices([1,2,3,4,6], k=rnd.randint(0, 4))
+    b = [rnd.choice([o,o,o,1,1,rnd.choice([2,3,4,6])]) for o in a]
+    pair = [tuple(a),tuple(b[rnd.randint(0, len(b)):])]
+    return tuple(rnd.sample(pair, 2))
+
 _exercise('sum_shape(a, b)',
     "the shape of the sum of two tensors with the shapes `a` and `b`, both tuples: a tuple, or "
     "None if they do not fit",
     _try_shapes,
-    [((2,3),(3,)), ((2,3),(2,)), ((2,3),(2,1)), ((1010,28,28),(28,28)),
-     ((3,1),(1,4)), ((4,),()), ((4,1),(4,)), ((2,3),(3,2)), ((2,2),(3,))],
-    lambda rnd: tuple(tuple(rnd.choices([1,2,3], [2,1,1], k=rnd.randint(0, 4))) for _ in 'ab'),
+    lambda: [((2,3),(3,)), ((2,3),(2,)), ((2,3),(2,1)), ((1010,28,28),(28,28)),
+     ((3,1),(1,4)), ((4,),()), ((4,1),(4,)), ((2,3),(3,2)), ((2,2),(3,)), ((2,),(4,)), ((6,3),(2,3))],
+    _two_shapes,
     {'shapes are aligned at their last axes, not at their first': _aligned_left,
      'axes that differ must not both be above 1: those tensors do not fit': _never_none,
      'the ranks may differ, the shorter shape gets 1s in front': _same_length,
      'an axis of length 1 fits any other': _equal_only,
      'that is the shape of the longer one, and the other may stretch it':
-        lambda a,b: max(a, b, key=len)})
+        lambda a,b: max(a, b, key=len)}, level=3)
 
-def _no_tie(args):
-    to_3,to_7 = ((args[0]-o).abs().mean((-1,-2)) for o in args[1:])
-    return bool(((to_3-to_7).abs()>0.01).all())
+def _images(rnd):
+    "An image or a stack, and two ideals; halfway between them there are ties"
+    shape = rnd.choice([(1,2),(2,1),(2,2),(2,4),(4,2)])
+    mean3,mean7 = eighths(rnd, 2, *shape, lo=0, hi=8)
+    x, = eighths(rnd, 1, rnd.randint(1, 4), *shape, lo=0, hi=8)
+    if rnd.random()<0.4: x[-1] = (mean3+mean7)/2
+    return (x if rnd.random()<0.7 else x[-1]),mean3,mean7
 
 _hook,_bar = _floats([1,1],[0,1]),_floats([1,1],[1,0])
 def _is_3_of(distance, wins=torch.less):
@@ -494,12 +191,11 @@ def _is_3_of(distance, wins=torch.less):
 
 _exercise('is_3(x, mean3, mean7)',
     "is the image `x` [rows,columns], or each image of a stack `x` [n,rows,columns], nearer to "
-    "`mean3` than to `mean7`, by the mean absolute difference? Booleans",
+    "`mean3` than to `mean7`, by the mean absolute difference? Booleans; equally near is not nearer",
     _is_3_of(lambda d: torch.as_tensor(np.abs(d.numpy()).mean(axis=(-1,-2)))),
-    [(_floats([1,1],[0,0.5]), _hook, _bar), (torch.stack([_hook,_bar,_hook*0.5]), _hook, _bar),
-     (torch.stack([_bar,_bar]), _hook, _bar)],
-    lambda rnd: _until(_no_tie, lambda: (*_tensors(rnd, 1, (1,3), 2, 3, lo=0, hi=8),
-                                         *_tensors(rnd, 2, 2, 3, lo=0, hi=8))),
+    lambda: [(_floats([1,1],[0,0.5]), _hook, _bar), (torch.stack([_hook,_bar,_hook*0.5]), _hook, _bar),
+     (torch.stack([_bar,_bar]), _hook, _bar), (_floats([1,1],[0,0]), _hook, _bar)],
+    _images,
     {'the other way round: the smaller distance wins':
         _is_3_of(lambda d: d.abs().mean((-1,-2)), torch.greater),
      'without absolute values the differences cancel': _is_3_of(lambda d: d.mean((-1,-2))),
@@ -512,7 +208,7 @@ _exercise('is_3(x, mean3, mean7)',
      'axes 0 and 1 are right for a single image, but a stack has its images on axis 0: count from the end':
         _is_3_of(lambda d: d.abs().mean((0,1))),
      'that is a number, the comparison with the other distance is missing':
-        lambda x,mean3,mean7: (x-mean3).abs().mean((-1,-2))})
+        lambda x,mean3,mean7: (x-mean3).abs().mean((-1,-2))}, level=2)
 
 # %% ../nbs/12_exercises.ipynb #1ad4dd03
 def _derivative(f, x):
@@ -520,21 +216,25 @@ def _derivative(f, x):
     return torch.autograd.grad(f(x), x)[0].item()
 
 def _rise(eps, back): return lambda f,x: f(x+eps)-f(x-back*eps)
-def _parabola(abc): return _formula('{}*x**2 + {}*x + {}'.format(*abc))
+def _curve(rnd):
+    "A function, and a place where it is not flat"
+    a,b,c = whole(rnd, 3, -9, 9)
+    f = formula(rnd.choice([f'{a}*x**2 + {b}*x + {c}', f'{a}*x**3 + {b}', f'{b}/x']))
+    return f,rnd.choice([-1,1])*rnd.randint(8, 40)/8
 
 _exercise('slope(f, x)',
     "the slope of the function `f` at the number `x`, from two values of `f` close by: a number, "
     "right to 1%",
     _derivative,
-    [(_formula(text), x) for text,x in (('x**2',3.), ('x**2',-1.5), ('5*x + 1',2.), ('x**3',1.), ('7 - x',0.5))],
-    lambda rnd: (_parabola(_whole(rnd, 3, -9, 9)), rnd.randint(-40, 40)/8),
+    lambda: [(formula(text), x) for text,x in (('x**2',3.), ('x**2',-1.5), ('5*x + 1',2.), ('x**3',1.), ('7 - x',0.5), ('1/x',-1.))],
+    lambda rnd: _until(lambda o: abs(_derivative(*o))>=1, lambda: _curve(rnd)),
     {'that is the rise, divide it by the run':
         tuple(_rise(10.**-i, back) for i in range(1, 9) for back in (0,1)),
      'the run from one side to the other is two steps': lambda f,x: (f(x+1e-3)-f(x-1e-3))/1e-3,
      'one step is half of the run that you divide by': lambda f,x: (f(x+1e-3)-f(x))/2e-3,
      'the sign is wrong: the value further right comes first': lambda f,x: (f(x-1e-3)-f(x))/1e-3,
      'a step of 1 is too long, the slope changes on the way': lambda f,x: f(x+1)-f(x),
-     'that is the value of `f`': lambda f,x: f(x)}, tol=1e-2)
+     'that is the value of `f`': lambda f,x: f(x)}, tol=1e-2, level=2)
 
 def _backward(f, params):
     f(params).backward()
@@ -549,11 +249,11 @@ _exercise('gradient(f, params)',
     "the gradient of `f` at the float tensor `params`, which requires gradients and may hold an "
     "old one: a tensor shaped like `params`",
     lambda f,params: torch.autograd.grad(f(params), params)[0],
-    [(_formula(text), _old(*o)) for text,*o in (
+    lambda: [(formula(text), _old(*o)) for text,*o in (
         ('(x**2).sum()',_floats(3),None), ('(x**2).sum()',_floats(1,2),_floats(10,10)),
         ('(3*x).sum()',_floats(1,2),None), ('(x**3).mean()',_floats(1,-1),_floats(1,0)))],
-    lambda rnd: (_formula(rnd.choice(['(x**2).sum()','(x**3).mean()','(2*x-1).pow(2).sum()'])),
-                 _old(*_tensors(rnd, 2, (1,4)))),
+    lambda rnd: (formula(rnd.choice(['(x**2).sum()','(x**3).mean()','(2*x-1).pow(2).sum()'])),
+                 _old(*eighths(rnd, 2, (1,4)))),
     {'`backward` adds to the gradient that is already there, so clear `params.grad` before': _backward,
      'that is the value of `f`, the gradient is in `params.grad` after `backward()`':
         lambda f,params: f(params),
@@ -561,15 +261,15 @@ _exercise('gradient(f, params)',
         lambda f,params: params.grad,
      'those are the parameters, their gradient is in `params.grad`': lambda f,params: params,
      'the sign is wrong: the minus belongs to the step, not to the gradient':
-        lambda f,params: -torch.autograd.grad(f(params), params)[0]})
+        lambda f,params: -torch.autograd.grad(f(params), params)[0]}, level=2)
 
 _exercise('sgd_step(params, grads, lr)',
     "new parameters, one step of the learning rate `lr` against the gradient `grads`: a tensor "
     "shaped like `params`, which stays as it is",
     lambda params,grads,lr: torch.sub(params, grads, alpha=lr),
-    [(_floats(3), _floats(6), 0.1), (_floats(-1.5), _floats(-3), 0.5), (_floats([1,2],[3,4]), _floats([1,0],[0,-1]), 1.),
+    lambda: [(_floats(3), _floats(6), 0.1), (_floats(-1.5), _floats(-3), 0.5), (_floats([1,2],[3,4]), _floats([1,0],[0,-1]), 1.),
      (_floats(1,2), _floats(0,0), 0.1)],
-    lambda rnd: (*_tensors(rnd, 2, (1,3), (1,2)), rnd.choice([0.125,0.5,1.,2.])),
+    lambda rnd: (*eighths(rnd, 2, (1,3), (1,2)), rnd.choice([0.125,0.5,1.,2.])),
     {'that goes uphill, a step goes against the gradient': lambda params,grads,lr: params+lr*grads,
      'that changes the gradient, a step changes the parameters': lambda params,grads,lr: grads+lr*grads,
      'that changes the gradient and not the parameters': lambda params,grads,lr: grads-lr*grads,
@@ -584,12 +284,12 @@ _exercise('sgd_step(params, grads, lr)',
 # %% ../nbs/12_exercises.ipynb #409a6db3
 def _xy(rnd):
     n = rnd.randint(1, 4)
-    return _tensors(rnd, 1, n, 2)+_tensors(rnd, 1, n, 1)
+    return eighths(rnd, 1, n, 2)+eighths(rnd, 1, n, 1)
 
 _exercise('dataset(x, y)',
     "the pairs `(x[i], y[i])` of two tensors of equal length: a list of tuples",
     lambda x,y: [(x[i],y[i]) for i in range(len(x))],
-    [(_floats([1,2],[3,4]), _floats([1],[0])), (_floats([1]), _floats([0]))], _xy,
+    lambda: [(_floats([1,2],[3,4]), _floats([1],[0])), (_floats([1]), _floats([0]))], _xy,
     {'a `zip` can be gone through only once and has no length, `list` makes a list of it':
         lambda x,y: zip(x, y),
      'that is one pair of all inputs and all targets, `zip` makes a pair for each item':
@@ -604,13 +304,13 @@ def _by_hand(a, b):
 
 def _two_matrices(rnd):
     n,k,m = (rnd.randint(1, 3) for _ in 'nkm')
-    return _tensors(rnd, 1, n, k)+_tensors(rnd, 1, k, m)
+    return eighths(rnd, 1, n, k)+eighths(rnd, 1, k, m)
 
 _exercise('matmul(a, b)',
     "the matrix product of the float tensors `a` [n,k] and `b` [k,m]: a tensor [n,m]; try it "
     "without `@`",
     _by_hand,
-    [(_floats([1,2],[3,4]), _floats([1,0],[0,1])), (_floats([1,2],[3,4]), _floats([0,1],[1,1])), 
+    lambda: [(_floats([1,2],[3,4]), _floats([1,0],[0,1])), (_floats([1,2],[3,4]), _floats([0,1],[1,1])), 
      (_floats([1,2,3]), _floats([1],[1],[1])), (_floats([1],[2]), _floats([3,4]))],
     _two_matrices,
     {'`*` multiplies item by item, a matrix product adds up rows times columns': lambda a,b: a*b,
@@ -620,24 +320,40 @@ _exercise('matmul(a, b)',
      'the products still have to be added up over the middle axis, of length k':
         lambda a,b: a[:,:,None]*b[None],
      'that adds up over the wrong axis, k is the middle one': lambda a,b: (a[:,:,None]*b[None]).sum(0),
-     'that adds up over the last axis, k is the middle one': lambda a,b: (a[:,:,None]*b[None]).sum(2)})
+     'that adds up over the last axis, k is the middle one': lambda a,b: (a[:,:,None]*b[None]).sum(2)}, level=3)
+
+def _near(value, want, error):
+    "`want`, if `value` is within six standard errors of it"
+    return want if abs(value-want)<=6*error else value
 
 def _drawn_params(f, size, std):
     "What holds for random parameters, whatever numbers were drawn"
+    torch.manual_seed(0)
     a,b = f(size, std),f(size, std)
     if not isinstance(a, Tensor) or a.shape!=torch.Size(size): return a
-    mean,spread = [round(o.item()/std, 2) for o in (a.mean(),a.std())]
-    return {'the mean':mean if abs(mean)>0.15 else 0., 'the standard deviation over std':spread,
-            'normally distributed':bool((a-a.mean()).abs().max()>2.3*a.std()),
-            'other numbers each time':not torch.equal(a, b),
-            'requires_grad':a.requires_grad, 'is_leaf':a.is_leaf}
+    x,n = a.detach().double().flatten()/std,a.numel()
+    out = {'requires_grad':a.requires_grad, 'is_leaf':a.is_leaf,
+           'other numbers each time':not torch.equal(a, b),
+           'the mean over std':_near(x.mean().item(), 0., n**-0.5),
+           'the spread over std':_near((x**2).mean().sqrt().item(), 1., (2*n)**-0.5)}
+    for o in (0.5,1,2,3,4)[:3 if n<10_000 else 5]*(n>500):
+        p = math.erf(o/2**0.5)
+        error = (p*(1-p)/n)**0.5+1/n
+        out[f'the share within {o} std'] = _near((x.abs()<o).double().mean().item(), p, error)
+    if n>10_000:
+        out['the mean cube over std'] = _near((x**3).mean().item(), 0., (15/n)**0.5)
+        out['the mean fourth power over std'] = _near((x**4).mean().item(), 3., (96/n)**0.5)
+        alike = (x[1:]*x[:-1]).mean().item()
+        out['the likeness of neighbours'] = _near(alike, 0., n**-0.5)
+        out['different numbers in 10,000'] = min(len(x[:10_000].unique()), 9900)
+    return out
 
 _exercise('init_params(size, std)',
     "random parameters of shape `size`, a tuple, normally distributed around 0 with standard "
     "deviation `std`, ready to collect gradients: a float tensor",
     lambda size,std: torch.empty(size).normal_(0, std).requires_grad_(),
-    [((784,1),1.), ((50,40),2.), ((3000,),0.5)],
-    lambda rnd: ((rnd.randint(40, 60),rnd.randint(40, 60)), rnd.choice([0.25,0.5,2.,3.])),
+    lambda: [((784,1),1.), ((50,40),2.), ((3000,),0.5), ((2,),3.), ((800,1000),0.25)],
+    lambda rnd: ((rnd.randint(1, 60),rnd.randint(1, 60)), rnd.choice([0.25,0.5,2.,3.])),
     {'`requires_grad_()` comes last: what is computed from such a tensor is no leaf and gets no gradient':
         lambda size,std: torch.randn(size).requires_grad_()*std,
      'without `requires_grad_()` no gradient will be collected': lambda size,std: torch.randn(size)*std,
@@ -649,18 +365,18 @@ _exercise('init_params(size, std)',
         lambda size,std: torch.zeros(size).requires_grad_(),
      'a seed inside the function makes all parameters the same':
         lambda size,std: torch.empty(size).normal_(0, std, generator=torch.Generator().manual_seed(0)).requires_grad_()},
-    apply=_drawn_params, tol=0.1)
+    apply=_drawn_params, tol=1e-6, chance=True, n=8, level=2)
 
 def _cut(rnd):
     "Items and a size; every other time the size divides their number"
     size = rnd.randint(1, 4)
-    return _whole(rnd, rnd.choice([size*rnd.randint(0, 3),rnd.randint(0, 9)]), 0, 9),size
+    return whole(rnd, rnd.choice([size*rnd.randint(0, 3),rnd.randint(0, 9)]), 0, 9),size
 
 _exercise('batches(items, size)',
     "the list `items` in pieces of `size`, in order, the last one with what is left: a list of "
     "lists",
     lambda items,size: [[o for j,o in enumerate(items) if j//size==i] for i in range(-(-len(items)//size))],
-    [([1,2,3,4],2), ([1,2,3],2), ([1],3), ([5,6,7,8,9],4), ([],2), ([1,2,3,4,5,6],2)],
+    lambda: [([1,2,3,4],2), ([1,2,3],2), ([1],3), ([5,6,7,8,9],4), ([],2), ([1,2,3,4,5,6],2)],
     _cut,
     {'what is left at the end is lost, a last batch may be shorter':
         lambda items,size: [items[i*size:(i+1)*size] for i in range(len(items)//size)],
@@ -670,22 +386,22 @@ _exercise('batches(items, size)',
         lambda items,size: [items[i::size] for i in range(size)],
      'the end of a slice is a place, not a length: `i+size`':
         lambda items,size: [items[i:size] for i in range(0, len(items), size)],
-     'nothing is cut, that is one batch of everything': lambda items,size: [items]})
+     'nothing is cut, that is one batch of everything': lambda items,size: [items]}, level=2)
 
 # %% ../nbs/12_exercises.ipynb #b970c8c2
 _exercise('sigmoid(x)',
     "`1/(1+exp(-x))` for each number of the float tensor `x`, also where `x` is large: a tensor "
     "shaped like `x`",
     lambda x: torch.special.expit(x),
-    [(_floats(0),), (_floats(1,-1),), (_floats([2,0.5],[-3,4]),), (_floats(-30,100,-100),)],
-    lambda rnd: _tensors(rnd, 1, (1,4)),
+    lambda: [(_floats(0),), (_floats(1,-1),), (_floats([2,0.5],[-3,4]),), (_floats(-30,100,-100),)],
+    lambda rnd: eighths(rnd, 1, (1,4)),
     {'the sign is wrong: it should rise from 0 on the left to 1 on the right': lambda x: 1/(1+x.exp()),
      'that lies between -1 and 1 as tanh does, the sigmoid between 0 and 1': lambda x: x.tanh(),
      'the asymptotes are 0 and 1, not 0 and -1': lambda x: -1/(1+(-x).exp()),
      'that is 1+exp(-x): divide 1 by it, in brackets, as `1/1+y` is `1+y`': lambda x: 1+(-x).exp(),
      'exp(100) is too large for a float and inf/inf is NaN: with exp(-x) it becomes 0 instead':
         lambda x: x.exp()/(1+x.exp()),
-     '`math.exp` takes one number, `torch.exp` a tensor': lambda x: 1/(1+math.exp(-x))})
+     '`math.exp` takes one number, `torch.exp` a tensor': lambda x: 1/(1+math.exp(-x))}, level=2)
 
 def _loss_and_slopes(f, preds, targs):
     "A loss, and the slopes that it gives to the predictions"
@@ -698,7 +414,7 @@ def _loss_and_slopes(f, preds, targs):
 
 def _pair(rnd):
     n = rnd.randint(1, 5)
-    return *_tensors(rnd, 1, n, 1),_labels(rnd, n, 2).float()[:,None]
+    return *eighths(rnd, 1, n, 1),_labels(rnd, n, 2).float()[:,None]
 
 _scored = [(_floats([2],[-1],[-1.5]), _floats([1],[0],[1])), (_floats([0.25],[1],[-3]), _floats([1],[1],[0])),
            (_floats([3],[-2]), _floats([0],[0]))]
@@ -706,7 +422,7 @@ _scored = [(_floats([2],[-1],[-1.5]), _floats([1],[0],[1])), (_floats([0.25],[1]
 _exercise('mnist_loss(preds, targs)',
     "the mean distance between the sigmoid of the scores `preds` [n,1] and the targets `targs` "
     "[n,1], 1 for a 3 and 0 for a 7: one number, as a tensor that has a slope",
-    lambda preds,targs: F.l1_loss(preds.sigmoid(), targs), _scored, _pair,
+    lambda preds,targs: F.l1_loss(preds.sigmoid(), targs), lambda: _scored, _pair,
     {'scores are no probabilities yet, the sigmoid is missing':
         lambda preds,targs: torch.where(targs==1, 1-preds, preds).mean(),
      'the other way round: a 3 is `1-p` away, a 7 is `p` away':
@@ -724,7 +440,7 @@ _exercise('mnist_loss(preds, targs)',
      'that is accuracy, which has no slope': lambda preds,targs: ((preds>0)==(targs==1)).float().mean(),
      'that is the share of wrong answers, which has no slope':
         lambda preds,targs: ((preds>0)!=(targs==1)).float().mean()},
-    apply=_loss_and_slopes)
+    apply=_loss_and_slopes, level=2)
 
 def _share(preds, targs):
     pairs = zip(preds.flatten().tolist(), targs.flatten().tolist())
@@ -733,7 +449,7 @@ def _share(preds, targs):
 _exercise('batch_accuracy(preds, targs)',
     "the share of right answers: a score of `preds` [n,1] above 0 says 3, and `targs` [n,1] is 1 "
     "for a 3, 0 for a 7: a number in 0..1",
-    lambda preds,targs: torch.tensor(_share(preds, targs)), _scored, _pair,
+    lambda preds,targs: torch.tensor(_share(preds, targs)), lambda: _scored, _pair,
     {'these are scores and not probabilities, a half in probability is 0 in score':
         lambda preds,targs: ((preds>0.5)==(targs==1)).float().mean(),
      'targets [n] and predictions [n,1] are compared each with each: keep both [n,1]':
@@ -753,7 +469,7 @@ _exercise('epoch_accuracy(batches)',
     "the share of right answers over all images of `batches`, a list of pairs `(preds, targs)` as"
     " above, the last of them shorter: a number in 0..1",
     lambda batches: _share(*map(torch.cat, zip(*batches))),
-    [([_scored[0]],), ([_scored[0],_scored[2]],), (_scored,),
+    lambda: [([_scored[0]],), ([_scored[0],_scored[2]],), (_scored,),
      ([(torch.ones(4, 1),torch.ones(4, 1)), (torch.ones(1, 1),torch.zeros(1, 1))],)],
     lambda rnd: ([_pair(rnd) for _ in range(rnd.randint(1, 3))],),
     {'a mean of means counts a short batch as much as a long one, so add up right answers and images':
@@ -764,7 +480,7 @@ _exercise('epoch_accuracy(batches)',
      'that is how many are right, divide by the number of images':
         lambda batches: sum(_share(*o)*len(o[0]) for o in batches),
      'divide by the number of images, not of batches':
-        lambda batches: sum(_share(*o)*len(o[0]) for o in batches)/len(batches)})
+        lambda batches: sum(_share(*o)*len(o[0]) for o in batches)/len(batches)}, level=2)
 
 def _train_by(step):
     "A training loop from `step(f, params, batch, lr)`, which gives new parameters"
@@ -793,16 +509,17 @@ def _batch_together(f, params, batches, lr, epochs):
     return params
 
 _train = _train_by(_right_step)
-_line = _formula('((xb*params - yb)**2).mean()', 'params, xb, yb')
+_line = formula('((xb*params - yb)**2).mean()', 'params, xb, yb')
+_root = formula('(xb + params).abs().sum() - yb.sum()', 'params, xb, yb')
 def _a_training(rnd):
-    params,x,y = _tensors(rnd, 3, 2, lo=-8, hi=8)
-    return _line,_old(params, None),[(x,y),(y,x)],rnd.choice([0.0625,0.125]),rnd.randint(0, 3)
+    params,x,y = eighths(rnd, 3, 2, lo=-8, hi=8)
+    return rnd.choice([_line,_root]),_old(params, None),[(x,y),(y,x)],rnd.choice([0.0625,0.125]),rnd.randint(0, 3)
 
 _exercise('train(f, params, batches, lr, epochs)',
     "the parameters after `epochs` passes over `batches`, a list of pairs `(xb, yb)`: for each, "
     "one step of `lr` against the slope of the loss `f(params, xb, yb)`",
     _train,
-    [(_line, _old(_floats(1), None), [(_floats(1,2),_floats(2,4))], 0.1, 1),
+    lambda: [(_line, _old(_floats(1), None), [(_floats(1,2),_floats(2,4))], 0.1, 1),
      (_line, _old(_floats(0), None), [(_floats(1,2),_floats(2,4)), (_floats(3),_floats(6))], 0.1, 1),
      (_line, _old(_floats(1,2), None), [(_floats(1,1),_floats(3,4)), (_floats(2,1),_floats(6,4))], 0.1, 3),
      (_line, _old(_floats(1), None), [(_floats(1),_floats(2))], 0.1, 0)],
@@ -822,15 +539,15 @@ _exercise('train(f, params, batches, lr, epochs)',
         lambda f,params,batches,lr,epochs: _train(f, params, batches, 1., epochs),
      'the parameters are still those of the start: change them, not their gradient':
         lambda f,params,batches,lr,epochs: params},
-    changes=True)
+    changes=True, level=3)
 
 # %% ../nbs/12_exercises.ipynb #f639d19a
 _exercise('relu(x)',
     "each number of the float tensor `x`, with 0 in place of the negative ones: a tensor shaped "
     "like `x`",
     lambda x: F.relu(x),
-    [(_floats(-1,4),), (_floats([0,-0.5],[2,-3]),), (_floats(-2,-1),)],
-    lambda rnd: _tensors(rnd, 1, (1,3), (1,3)),
+    lambda: [(_floats(-1,4),), (_floats([0,-0.5],[2,-3]),), (_floats(-2,-1),), (_floats(7,5,1000),)],
+    lambda rnd: eighths(rnd, 1, (1,3), (1,3)),
     {'that is the absolute value, a negative number should become 0': lambda x: x.abs(),
      'that keeps the negative numbers, take the larger of each number and 0': lambda x: x.clamp(max=0),
      'that is the unit step, a positive number should stay what it is': lambda x: (x>0).float(),
@@ -843,13 +560,13 @@ _exercise('relu(x)',
 def _net(rnd):
     n,k,h,m = (rnd.randint(1, 3) for _ in 'nkhm')
     shapes = (n,k),(k,h),(h,),(h,m),(m,)
-    return tuple(_tensors(rnd, 1, *o, lo=-16, hi=16)[0] for o in shapes)
+    return tuple(eighths(rnd, 1, *o)[0] for o in shapes)
 
 _exercise('mlp(x, w1, b1, w2, b2)',
     "the scores of a network: a linear layer, ReLU, a linear layer, for rows `x` [n,k], weights "
     "[k,h] and [h,m], biases [h] and [m]: a tensor [n,m]",
     lambda x,w1,b1,w2,b2: F.linear(F.relu(F.linear(x, w1.T, b1)), w2.T, b2),
-    [(_floats([1,2]), _floats([1,1],[0,-2]), _floats(0,0), _floats([2],[5]), _floats(0.5)),
+    lambda: [(_floats([1,2]), _floats([1,1],[0,-2]), _floats(0,0), _floats([2],[5]), _floats(0.5)),
      (_floats([1,-1],[0,2]), _floats([1,-1],[1,1]), _floats(1,-1), _floats([1],[-3]), _floats(-0.5)),
      (_floats([1],[-1]), _floats([2,-2]), _floats(0.25,0.5), _floats([1,-1],[1,-1]), _floats(0,1))], _net,
     {'without a bend between them two linear layers are one': lambda x,w1,b1,w2,b2: (x@w1+b1)@w2+b2,
@@ -862,7 +579,7 @@ _exercise('mlp(x, w1, b1, w2, b2)',
      'the second bias is missing': lambda x,w1,b1,w2,b2: (x@w1+b1).relu()@w2,
      'the bend comes after the first bias': lambda x,w1,b1,w2,b2: ((x@w1).relu()+b1)@w2+b2,
      'that is a sigmoid, the bend should be a ReLU': lambda x,w1,b1,w2,b2: (x@w1+b1).sigmoid()@w2+b2,
-     'that is the hidden layer, the second one is missing': lambda x,w1,b1,w2,b2: (x@w1+b1).relu()})
+     'that is the hidden layer, the second one is missing': lambda x,w1,b1,w2,b2: (x@w1+b1).relu()}, level=2)
 
 class _Training(NamedTuple):
     "A short training with a callback"
@@ -918,7 +635,7 @@ _exercise('TrainLosses()',
     "a class of callbacks for our `Learner`: its list `losses` holds the loss of each batch of "
     "the training loader, in order, and starts anew with each `fit`",
     _RightLosses,
-    [(_Training(1, 1),), (_Training(1, 3),), (_Training(2, 2),)],
+    lambda: [(_Training(1, 1),), (_Training(1, 3),), (_Training(2, 2),)],
     lambda rnd: (_Training(rnd.randint(1, 3), rnd.randint(1, 4)),),
     {'the batches of the validation loader are in it too, `self.learn.training` tells them apart':
         _AllLosses,
@@ -927,7 +644,7 @@ _exercise('TrainLosses()',
      'only the last loss is there, append to a list': _LastOnly,
      'those are the losses of the validation loader': _ValidOnly,
      'that is one loss an epoch, `after_batch` comes after each batch':
-        _OneAnEpoch}, apply=_losses_noted)
+        _OneAnEpoch}, apply=_losses_noted, n=9, level=3)
 
 # %% ../nbs/12_exercises.ipynb #0ac8e71c
 def _some_labels(rnd):
@@ -938,7 +655,7 @@ _exercise('one_hot(labels, n)',
     "a row for each of the class numbers `labels`, int64 [k], with 1 in the place of its class "
     "and 0 elsewhere: a float tensor [k,n]",
     lambda labels,n: F.one_hot(labels, n).float(),
-    [(_ints(0,2),3), (_ints(1),3), (_ints(3,0,1,1),5)],
+    lambda: [(_ints(0,2),3), (_ints(1),3), (_ints(3,0,1,1),5)],
     _some_labels,
     {'there should be `n` columns, even if the last classes do not occur':
         lambda labels,n: F.one_hot(labels).float(),
@@ -951,14 +668,14 @@ _exercise('one_hot(labels, n)',
      'the ones stand for other classes: 1 where the class is, 0 elsewhere':
         lambda labels,n: 1-F.one_hot(labels, n).float(),
      'the class number is in the place of the 1':
-        lambda labels,n: F.one_hot(labels, n).float()*labels[:,None]})
+        lambda labels,n: F.one_hot(labels, n).float()*labels[:,None]}, level=2)
 
 _exercise('softmax(preds)',
     "probabilities from the scores `preds` [n,c]: `exp` of each score, divided by the sum of its "
     "row: a tensor [n,c]",
     lambda preds: torch.softmax(preds.double(), dim=1).float(),
-    [(_floats([0,0]),), (_floats([1,2,3]),), (_floats([1,2],[3,0]),), (_floats([-2,0.5,1],[0,0,4],[1,1,1]),)],
-    lambda rnd: _tensors(rnd, 1, (1,4), (2,5)),
+    lambda: [(_floats([0,0]),), (_floats([1,2,3]),), (_floats([1,2],[3,0]),), (_floats([-2,0.5,1],[0,0,4],[1,1,1]),)],
+    lambda rnd: eighths(rnd, 1, (1,4), (2,5)),
     {'divide by the sum of each row, `sum(1, keepdim=True)`, not of everything':
         lambda preds: preds.exp()/preds.exp().sum(),
      'that adds up columns, each row is an image: `sum(1, keepdim=True)`':
@@ -970,12 +687,12 @@ _exercise('softmax(preds)',
      'that is a sigmoid for each score, its rows do not add up to 1': lambda preds: preds.sigmoid(),
      'those are logarithms of probabilities': lambda preds: preds.log_softmax(1),
      'that gives everything to the largest score':
-        lambda preds: F.one_hot(preds.argmax(1), preds.shape[1]).float()})
+        lambda preds: F.one_hot(preds.argmax(1), preds.shape[1]).float()}, level=2)
 
 def _of_labels(preds, labels): return preds[torch.arange(len(labels)),labels]
 def _scores(rnd):
     n,k = rnd.randint(1, 4),rnd.randint(2, 4)
-    return *_tensors(rnd, 1, n, k),_labels(rnd, n, k)
+    return *eighths(rnd, 1, n, k),_labels(rnd, n, k)
 
 _ten = [(_floats([0,0]), _ints(1)), (_floats([1,2,3]), _ints(2)), (_floats([1,2],[3,0.5]), _ints(0,0)),
         (_floats([1,0,-1],[2,0,0],[0,-1,1]), _ints(0,1,2))]
@@ -985,7 +702,7 @@ _exercise('cross_entropy(preds, labels)',
     "`preds` [n,c] give to the right class, `labels` int64 [n]; scores may be as large as 1000: "
     "one number, as a tensor that has a slope",
     lambda preds,labels: F.cross_entropy(preds, labels),
-    [*_ten, (_floats([1000,0],[0,-1000]), _ints(0,1))], _scores,
+    lambda: [*_ten, (_floats([1000,0],[0,-1000]), _ints(0,1))], _scores,
     {'the minus is missing: the logarithm of a probability is below 0':
         lambda preds,labels: _of_labels(preds.log_softmax(1), labels).mean(),
      'that is the sum, `mean` is missing':
@@ -1004,7 +721,7 @@ _exercise('cross_entropy(preds, labels)',
         lambda preds,labels: -_of_labels(preds.softmax(1).log(), labels).mean(),
      '`item()` makes a plain number, from which no slope can go back':
         lambda preds,labels: F.cross_entropy(preds, labels).item()},
-    apply=_loss_and_slopes)
+    apply=_loss_and_slopes, level=3)
 
 _three = _floats([1,2,3],[3,0,1],[0,5,1])
 
@@ -1016,7 +733,7 @@ _exercise('digit_accuracy(preds, labels)',
     "the share of images whose highest score, in `preds` [n,c], belongs to the right class, "
     "`labels` int64 [n]: a number in 0..1",
     lambda preds,labels: torch.as_tensor(np.mean(preds.numpy().argmax(1)==labels.numpy())),
-    [_ten[1], (_floats([1,2],[3,0.5]), _ints(1,1)), (_three, _ints(2,1,1)), (_three, _ints(1,0,1)), _ten[3]],
+    lambda: [_ten[1], (_floats([1,2],[3,0.5]), _ints(1,1)), (_three, _ints(2,1,1)), (_three, _ints(1,0,1)), _ten[3]],
     lambda rnd: _until(_one_best, lambda: _scores(rnd)),
     {'the class is where the highest score is, `argmax`, not the score itself':
         lambda preds,labels: (preds.max(1).values==labels).float().mean(),
