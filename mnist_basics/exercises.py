@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .judge import Exercise, eighths, formula, judge, whole
+from .judge import Exercise, eighths, formula, verdict, whole
 from .learner import Callback, Learner
 
 # %% ../nbs/12_exercises.ipynb #29a3de4c
@@ -47,7 +47,7 @@ def check(
     seconds:float=5., # How long it may compute in all
 )->bool: # Is it right?
     "Print one sentence about `f`; `ValueError` if there is no exercise `name`"
-    right,said = judge(_find(name), f, seconds)
+    right,said = verdict(_find(name), f, seconds)
     print(('Right: ' if right else 'Not yet: ')+said+'.'*(said[-1] not in '?.'))
     return right
 
