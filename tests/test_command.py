@@ -1,12 +1,15 @@
 "What the command promises to a shell: exit codes, one line for an error, nothing overwritten, nothing half written, nothing trained twice."
-import ast, json, os, re, signal, subprocess, sys, threading
+import json, os, random, re, signal, subprocess, sys, threading
 from html.parser import HTMLParser
 from pathlib import Path
 import pytest
 from mnist_basics.command import copy_notebooks, main, make_parser, notebook_names, series_folder
 from mnist_basics.files import write_whole
 
-CALL = [sys.executable, '-c', 'import sys; from mnist_basics.command import main; sys.exit(main())']
+CALL = [sys.executable, '-m', 'mnist_basics']
+# The program, which listens to Ctrl-C even where the tests themselves run in the background
+HEARS = [sys.executable, '-c', 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom mnist_basics.__main__ import main; raise SystemExit(main())']
+STOPPED = 'mnist-basics: interrupted\n'
 KEYS = ['stage', 'what', 'parameters', 'accuracy', 'per_class', 'seconds', 'seed', 'device', 'precision']
 root = pytest.mark.skipif(hasattr(os, 'geteuid') and os.geteuid()==0, reason='root may write everywhere')
 
@@ -20,9 +23,8 @@ def cache(monkeypatch, tmp_path_factory):
 
 
 def start(*args, cwd):
-    "The command in a process of its own, which listens to Ctrl-C even where the tests themselves run in the background"
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.Popen([*CALL, *map(str, args)], cwd=cwd, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), **pipes)
+    "The command in a process of its own"
+    return subprocess.Popen([*HEARS, *map(str, args)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_help_loads_nothing_large(tmp_path):
@@ -123,7 +125,7 @@ def test_outside_the_checkout_with_no_home(tmp_path):
 
 @pytest.mark.parametrize('end', ['interrupt', 'close'])
 def test_stopped_early(end, tmp_path):
-    "Ctrl-C, or a reader that has seen enough, ends the run without a word and leaves the old result whole"
+    "Ctrl-C, or a reader that has seen enough, ends the run and leaves the old result whole"
     target = tmp_path/'ladder.json'
     target.write_text('old')
     run = start('--json', target, '--device', 'cpu', cwd=tmp_path)
@@ -134,7 +136,7 @@ def test_stopped_early(end, tmp_path):
     assert run.wait() == (130 if end=='interrupt' else 141)
     run.stderr.close()
     if end=='interrupt': run.stdout.close()
-    assert not said
+    assert said == (STOPPED if end=='interrupt' else '')
     assert target.read_text() == 'old' and os.listdir(tmp_path) == ['ladder.json']
 
 
@@ -178,13 +180,16 @@ def test_predict_as_json(tmp_path, capsys):
         Image.fromarray(images[labels==d][0].numpy()).save(files[-1])
     assert main(['--device', 'cpu', '--stages', 'baseline,linear_model', '--digits', '3,7', 'predict', *files, '--json', '-']) == 0
     out, err = capsys.readouterr()
-    seen = json.loads(out)
-    assert not err and [o['file'] for o in seen] == [files[0]]*3 + [files[1]]*3
-    assert {o['digit'] for o in seen if o['file']==files[1]} == {7}
-    for o in seen:
-        assert set(o) - {'distances'} == {'file', 'stage', 'what', 'digit', 'probabilities'}
-        assert ('distances' in o) == (o['stage'] == 'baseline')
-        assert o['digit'] == int(max(o['probabilities'], key=o['probabilities'].get))
+    rows = json.loads(out)
+    assert not err and [o['file'] for o in rows] == files
+    for o, digit in zip(rows, (3, 7)):
+        assert list(o) == ['file', 'answer', 'sure', 'probability', 'reason', 'stages']
+        assert o['answer'] == digit and o['sure'] is True and .8 <= o['probability'] <= 1 and o['reason'] == ''
+        assert [v['stage'] for v in o['stages']] == ['baseline', 'linear_model', 'linear_model']
+        for v in o['stages']:
+            assert set(v) - {'distances'} == {'stage', 'what', 'digit', 'probabilities'}
+            assert ('distances' in v) == (v['stage'] == 'baseline')
+            assert v['digit'] == int(max(v['probabilities'], key=v['probabilities'].get))
 
 
 def test_ten_digits(tmp_path, cache, capsys):
@@ -202,7 +207,7 @@ def test_ten_digits(tmp_path, cache, capsys):
     out, err = capsys.readouterr()
     seen, = json.loads((tmp_path/'a.json').read_text())
     assert not err and 'zero.png: unsure: 0 (' in out and len(out.splitlines()) == 2
-    assert seen['digit'] == 0 and list(seen['distances']) == [str(d) for d in range(10)]
+    assert seen['answer'] == 0 and not seen['sure'] and seen['reason'] and list(seen['stages'][0]['distances']) == [str(d) for d in range(10)]
 
 
 def test_draw_serves_the_page(tmp_path):
@@ -381,6 +386,255 @@ def test_the_cache_lies_where_the_system_wants_it(monkeypatch):
     assert cache_folder() == Path.home()/'models'
 
 
+# ---- many pictures, good and bad
+
+@pytest.fixture
+def pictures(tmp_path):
+    "Five files: a 3, a blank one, a 7, one that is no picture, and none"
+    from PIL import Image
+    from mnist_basics.data import mnist
+    images, labels = mnist('valid', (3, 7))
+    for d, name in (3, 'a'), (7, 'c'): Image.fromarray(255-images[labels==d][0].numpy()).save(tmp_path/f'{name}.png')
+    Image.new('L', (28, 28), 255).save(tmp_path/'b.png')
+    (tmp_path/'d.png').write_text('this is no picture')
+    return [str(tmp_path/f'{o}.png') for o in 'abcde']
+
+
+def test_one_bad_picture_among_many(pictures, capsys):
+    quick = [*ASK[:2], '--stages', 'baseline', '--digits', '3,7']
+    assert main([*quick, 'predict', *pictures]) == 1
+    out, err = capsys.readouterr()
+    assert [o.split(':')[0] for o in out.splitlines()[::2]] == pictures[::2] and len(out.splitlines()) == 4
+    assert all(o in line for o, line in zip([pictures[1], *pictures[3:]], err.splitlines(), strict=True))
+    assert main([*quick, 'predict', *pictures, '--json', '-']) == 1
+    out, err = capsys.readouterr()
+    rows = json.loads(out)
+    assert [o['file'] for o in rows] == pictures and [o['answer'] for o in rows] == [3, None, 7, None, None]
+    for o in rows:
+        if o['answer'] is None: assert (o['sure'], o['probability'], o['stages']) == (False, None, []) and o['reason'] in err
+
+
+def test_nothing_is_trained_for_bad_pictures_alone(pictures, trained, capsys):
+    assert main([*ASK, 'predict', pictures[1], pictures[4], '--json', '-']) == 1
+    assert not trained and [o['answer'] for o in json.loads(capsys.readouterr().out)] == [None, None]
+
+
+def test_several_digits_are_answered_each(three, monkeypatch, capsys):
+    "Whatever finds them: here the reader of pictures is told that there are two"
+    from mnist_basics import pictures
+    real = pictures.read_digits
+    def twice(path):
+        seen = real(path)
+        return seen._replace(images=seen.images.repeat(2, 1, 1))
+    monkeypatch.setattr(pictures, 'read_digits', twice)
+    assert main([*ASK, 'predict', three, '--json', '-']) == 0
+    row, = json.loads(capsys.readouterr().out)
+    assert (row['answer'], row['sure'], row['stages']) == (None, False, []) and row['reason'] == '2 digits: 3, 3'
+    assert [o['answer'] for o in row['digits']] == [3, 3] and all(len(o['stages']) == 3 for o in row['digits'])
+    assert main([*ASK, 'predict', three]) == 0
+    assert '2 digits: 3, 3' in capsys.readouterr().out
+
+
+def test_a_page_of_pictures(pictures, tmp_path, cache, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr('webbrowser.open', lambda url: shown.append(url) or True)
+    quick = [*ASK[:2], '--stages', 'baseline', '--digits', '3,7', 'predict']
+    for args, page in ([*pictures[:3], '--show', str(tmp_path/'p.html')], tmp_path/'p.html'), (['--show', *pictures[:3]], cache/'pictures.html'):
+        assert main([*quick, *args]) == 1
+        text = page.read_text(encoding='utf8')
+        read = Page(text)
+        assert not read.open and read.headings == ['h1', 'h2', 'h2', 'h2'] and len(read.alts) == 5 and all(read.alts)
+        assert all(o.startswith('data:image/png;base64,') for o in read.addresses) and '<script' not in text
+    assert shown == [page.as_uri()] and str(page) in capsys.readouterr().out
+    assert main([*quick, pictures[0], '--show', str(tmp_path/'nowhere'/'p.html')]) == 1
+    out, err = capsys.readouterr()
+    assert not out and 'nowhere' in err
+
+
+# ---- stopped at any moment
+
+# Stops itself when the module of the given number begins to load, where `how` is "import"; or as Python ends, or in a rung
+STOPS = """
+import atexit, os, signal, sys, threading
+how, number = sys.argv.pop(1), int(sys.argv.pop(1))
+def stop(): os.kill(os.getpid(), signal.SIGINT)
+class Late:
+    def __del__(self, stop=stop): stop()
+from mnist_basics.__main__ import leave, main
+signal.signal(signal.SIGINT, leave)  # as `main` begins
+if how == 'import':
+    left = iter(range(number))
+    sys.addaudithook(lambda event, args: event == 'import' and next(left, None) == number-1 and stop())
+if how == 'exit': atexit.register(stop)
+if how == 'thread': threading._register_atexit(stop)
+if how == 'end': sys.late = Late()
+if how in ('batch', 'swallowed', 'weird'):
+    import torch
+    forward, left = torch.nn.functional.linear, iter(range(number))
+    def linear(*args):
+        if next(left, None) == number-1:
+            if how == 'batch': stop()
+            if how == 'swallowed': sys.late = Late(); del sys.late
+            if how == 'weird':
+                try: stop()
+                except KeyboardInterrupt: raise ImportError('a module could not be loaded') from None
+        return forward(*args)
+    torch.nn.functional.linear = linear
+raise SystemExit(main())
+"""
+
+
+def stopped(how, number, cwd, *args):
+    run = subprocess.run([sys.executable, '-c', STOPS, how, str(number), *args], cwd=cwd, capture_output=True, text=True)
+    return run.returncode, run.stdout, run.stderr
+
+
+@pytest.mark.parametrize('number', [1, 3, 10, 30, 60, 100, 150, 220, 400, 700])
+def test_stopped_while_it_is_loaded(number, tmp_path, cache):
+    assert stopped('import', number, tmp_path, '--device', 'cpu', '--stages', 'baseline', '--json', 'a.json') == (130, '', STOPPED)
+    assert not list(tmp_path.iterdir()) and not list(cache.iterdir())
+
+
+@pytest.mark.parametrize('how', ['exit', 'thread', 'end'])
+def test_stopped_when_all_is_done(how, tmp_path):
+    code, out, err = stopped(how, 0, tmp_path, 'notebooks', 'here')
+    assert (code, err.replace(STOPPED, '')) in [(0, ''), (130, '')] and 'copied' in out
+
+
+@pytest.mark.parametrize('how,args', [('batch', ['--digits', '0-9', '--stages', 'linear_model', '--json', 'a.json', '--report', 'page']),
+    ('batch', ['predict', 'three.png', '--stages', 'mlp', '--json', '-']),
+    ('swallowed', ['--stages', 'mlp', '--json', 'a.json']), ('weird', ['--stages', 'mlp', '--json', 'a.json'])])
+def test_stopped_while_it_trains(how, args, tmp_path, cache, three):
+    "Nothing is written, and no model of half a training is kept"
+    before = {'three.png'}
+    code, out, err = stopped(how, 40, tmp_path, '--device', 'cpu', *args)
+    assert (code, err) == (130, STOPPED) and not out
+    assert set(os.listdir(tmp_path)) == before and not list(cache.iterdir())
+
+
+def test_stopped_by_a_caller(tmp_path, monkeypatch, capsys):
+    "`main` as a function: the code comes back, and Ctrl-C does again what it did"
+    from mnist_basics import ladder
+    handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    def stop(*args, **kwargs): signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(ladder, 'train_rung', stop)
+    try:
+        assert main(['--device', 'cpu', '--stages', 'baseline', '--json', str(tmp_path/'a.json')]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and sys.unraisablehook is hook
+    finally: signal.signal(signal.SIGINT, handler)
+    assert capsys.readouterr() == ('', STOPPED) and not os.listdir(tmp_path)
+
+
+# ---- streams, paths, and what is around the command
+
+needs_sh = pytest.mark.skipif(os.name != 'posix', reason='no such shell here')
+
+
+def shell(line, cwd, **env):
+    run = subprocess.run(['bash', '-c', line.replace('mb', f"'{sys.executable}' -m mnist_basics", 1)], cwd=cwd, capture_output=True, env={**os.environ, **env})
+    return run.returncode, run.stdout.decode(errors='surrogateescape'), run.stderr.decode(errors='surrogateescape')
+
+
+QUICK = 'mb --stages baseline --device cpu'
+
+
+@needs_sh
+@pytest.mark.parametrize('line,code,out,err', [
+    ('mb notebooks here >&-', 0, '', ''),
+    ('mb notebooks here 2>&-', 0, 'here: ', ''),
+    ('mb notebooks here >&- 2>&-', 0, '', ''),
+    ('mb notebooks here <&- >&- 2>&-', 0, '', ''),
+    ('mb --stages bogus --json - 2>&-', 2, '', ''),
+    ('mb --json 2>&-', 2, '', ''),
+    ('mb notebooks here >/dev/full', 1, '', 'mnist-basics: standard output: No space left on device\n'),
+    ('mb --help >/dev/full', 1, '', 'mnist-basics: standard output: No space left on device\n'),
+    ('mb --stages bogus 2>/dev/full', 2, '', '')])
+def test_closed_and_full_streams(line, code, out, err, tmp_path):
+    if 'full' in line and not Path('/dev/full').exists(): pytest.skip('no /dev/full here')
+    got = shell(line, tmp_path)
+    assert got[0] == code and got[1].startswith(out) and bool(got[1]) == bool(out) and got[2] == err
+    if 'here' in line and 'full' not in line: assert (tmp_path/'here'/'index.ipynb').read_bytes() == (series_folder()/'index.ipynb').read_bytes()
+
+
+@needs_sh
+@pytest.mark.parametrize('to', ['--json /dev/stdout | cat', '--json /dev/fd/3 3>&1 >/dev/null | cat', '--json >(cat >copy) >/dev/null; sleep .2; cat copy'])
+def test_json_to_an_open_file(to, tmp_path):
+    "Of the process, which has no name to be replaced"
+    code, out, err = shell(f'{QUICK} {to}', tmp_path)
+    assert not err and code == 0
+    assert json.loads(out[out.index('['):])[0]['stage'] == 'baseline'
+
+
+@needs_sh
+def test_a_pipe_that_nobody_reads_is_refused(tmp_path, trained, capsys):
+    os.mkfifo(tmp_path/'pipe')
+    assert main(['--stages', 'baseline', '--device', 'cpu', '--json', str(tmp_path/'pipe')]) == 1
+    out, err = capsys.readouterr()
+    assert not out and not trained and str(tmp_path/'pipe') in err and err.count('\n') == 1
+
+
+@needs_sh
+def test_paths_that_are_no_text(tmp_path):
+    "Come out as the bytes that they are"
+    name = os.fsdecode(b'caf\xe9')
+    try: (tmp_path/name).mkdir()
+    except OSError: pytest.skip('names are text here')
+    for env in {}, dict(PYTHONIOENCODING='ascii'), dict(PYTHONIOENCODING='latin-1'):
+        code, out, err = shell(f"mb notebooks $'caf\\xe9/nb'", tmp_path, **env)
+        assert code == 0 and out.startswith(f'{name}/nb: ')
+    code, out, err = shell(f"mb predict $'\\xff.png' --device cpu --json -", tmp_path)
+    assert (code, err) == (1, f"mnist-basics: {os.fsdecode(bytes([255]))}.png: there is no such file\n") and json.loads(out)[0]['file'] == '\udcff.png'
+
+
+def test_as_wide_as_the_terminal(monkeypatch, capsys):
+    for columns in 40, 60, 200:
+        monkeypatch.setenv('COLUMNS', str(columns))
+        for args in ['--help'], ['predict', '--help'], ['draw', '--help']:
+            assert main(args) == 0
+            assert max(map(len, capsys.readouterr().out.splitlines())) <= min(columns, 90)
+
+
+def test_no_colours(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('NO_COLOR', '1')
+    for args in ['--help'], ['--stages', 'x'], ['predict', 'none.png']:
+        main(args)
+        assert '\x1b' not in ''.join(capsys.readouterr())
+
+
+def test_leaves_no_trace(three, tmp_path, capsys):
+    import numpy as np, torch
+    def drawn(): return random.random(), np.random.rand(), torch.rand(1).item()
+    def around():
+        return (dict(os.environ), [(id(o), o.errors) for o in (sys.stdout, sys.stderr)], set(threading.enumerate()), torch.get_num_threads(),
+            os.getcwd(), sys.unraisablehook, [signal.getsignal(o) for o in (signal.SIGINT, signal.SIGTERM)], torch.are_deterministic_algorithms_enabled(),
+            torch.get_default_dtype(), torch.is_grad_enabled(), len(os.listdir('/proc/self/fd')) if os.path.exists('/proc/self/fd') else 0)
+    for args in ['predict', three, '--show', str(tmp_path/'p.html')], ['--report', str(tmp_path/'r')], ['--seed', 'x'], ['--help'], ['data'], ['predict', 'none.png']:
+        before = around()
+        random.seed(5), np.random.seed(5), torch.manual_seed(5)
+        main([*ASK, *args] if args[0] in ('predict', '--report') and args[-1] != 'none.png' else args)
+        seen = drawn()
+        random.seed(5), np.random.seed(5), torch.manual_seed(5)
+        assert seen == drawn(), args
+        assert around() == before, args
+
+
+def test_a_file_that_fails_takes_no_other_with_it(tmp_path, monkeypatch, capsys):
+    "Report and JSON: each is written though the other is not, and the message names which"
+    from mnist_basics import command, report
+    for module, fails, other in (report, 'r/index.html', 'a.json'), (command, 'a.json', 'r/index.html'):
+        folder = tmp_path/module.__name__
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        def full(path, content): raise OSError(28, 'No space left on device', str(path))
+        with monkeypatch.context() as m:
+            m.setattr(module, 'write_whole', full)
+            assert main(['--stages', 'baseline', '--device', 'cpu', '--json', 'a.json', '--report', 'r']) == 1
+        out, err = capsys.readouterr()
+        assert '0.9514' in out and err.count('\n') == 1 and err.endswith(f'{fails}: No space left on device\n')
+        assert (folder/other).stat().st_size and not (folder/fails).exists()
+
+
 # ---- the report
 
 class Page(HTMLParser):
@@ -417,7 +671,7 @@ def test_report(tmp_path, capsys):
 def test_report_without_epochs_or_mistakes(tmp_path, capsys):
     "A stage that learns nothing, and one that makes no mistake"
     import torch
-    from mnist_basics.command import report_page
+    from mnist_basics.report import report_page
     from mnist_basics.data import Data
     from mnist_basics.ladder import Rung, Trained, measure
     from mnist_basics.models import DigitModel
@@ -459,3 +713,20 @@ def test_a_dangling_link_is_the_readers_too(tmp_path):
     (dest/'01_pixels.ipynb').symlink_to(tmp_path/'elsewhere')
     assert copy_notebooks(dest, source=source) == {'01_pixels.ipynb': 'kept'}
     assert not (tmp_path/'elsewhere').exists()
+
+
+def test_force_does_not_write_through_a_link(tmp_path, capsys):
+    source, dest, elsewhere = tmp_path/'source', tmp_path/'dest', tmp_path/'elsewhere'
+    for o in source/'workshop', dest, elsewhere: o.mkdir(parents=True)
+    for o in 'a.ipynb', 'workshop/b.ipynb': (source/o).write_text('as published')
+    (elsewhere/'mine').write_text('mine')
+    (dest/'a.ipynb').symlink_to(elsewhere/'mine')
+    assert copy_notebooks(dest, source=source)['a.ipynb'] == 'kept'
+    assert copy_notebooks(dest, True, source=source)['a.ipynb'] == 'replaced'
+    assert (elsewhere/'mine').read_text() == 'mine' and (dest/'a.ipynb').read_text() == 'as published' and not (dest/'a.ipynb').is_symlink()
+    other = tmp_path/'other'
+    other.mkdir()
+    (other/'workshop').symlink_to(elsewhere)
+    for force in False, True:
+        with pytest.raises(FileExistsError, match='workshop is a link'): copy_notebooks(other, force, source=source)
+    assert os.listdir(elsewhere) == ['mine']
