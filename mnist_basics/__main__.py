@@ -26,7 +26,7 @@ def hear()->bool: # False where Ctrl-C is ignored, and so it stays
 
 # %% ../nbs/15a_program.ipynb #f7d3e299
 def main(
-    argv=None, # Arguments after the name of the program; None takes those that were typed
+    argv=None, # What follows the name of the program; None takes what was typed
 )->int: # Exit code
     "Run `mnist-basics`, and end well whenever it is stopped"
     heard = hear()

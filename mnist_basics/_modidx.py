@@ -48,7 +48,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'mnist_basics.command.CtrlC.__call__': ('command.html#ctrlc.__call__', 'mnist_basics/command.py'),
                                       'mnist_basics.command.CtrlC.__enter__': ('command.html#ctrlc.__enter__', 'mnist_basics/command.py'),
                                       'mnist_basics.command.CtrlC.__exit__': ('command.html#ctrlc.__exit__', 'mnist_basics/command.py'),
-                                      'mnist_basics.command.CtrlC.__init__': ('command.html#ctrlc.__init__', 'mnist_basics/command.py'),
                                       'mnist_basics.command.CtrlC.swallowed': ('command.html#ctrlc.swallowed', 'mnist_basics/command.py'),
                                       'mnist_basics.command.Parser': ('command.html#parser', 'mnist_basics/command.py'),
                                       'mnist_basics.command.Parser.error': ('command.html#parser.error', 'mnist_basics/command.py'),

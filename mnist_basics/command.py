@@ -17,17 +17,19 @@ from pathlib import Path
 from shutil import get_terminal_size
 from types import SimpleNamespace
 import mnist_basics
-from .files import cache_folder, check_target, lacking, make_folder, mend, write_whole
+from .files import (
+    cache_folder, check_target, lacking, make_folder, mend, write_whole)
 
 # %% ../nbs/15_command.ipynb #26e4b90f
 def add_training(
     parser:argparse.ArgumentParser, # Gets the options
     report:bool=False, # With `--report`?
 ):
-    "Add the options: what is trained, from which seed, where, and where the result goes"
+    "Options: what is trained, from which seed, where, and where the result goes"
     group = parser.add_argument_group('training')
     def add(name, metavar, help, **kwargs):
-        group.add_argument(name, metavar=metavar, help=help, default=argparse.SUPPRESS, **kwargs)
+        kwargs |= dict(metavar=metavar, help=help, default=argparse.SUPPRESS)
+        group.add_argument(name, **kwargs)
     digits = '3,7' if report else '0-9'
     add('--digits', 'DIGITS', f'such as 3,7 or 0-9 (default: {digits})', type=digits_in)
     add('--stages', 'NAMES',
@@ -36,15 +38,18 @@ def add_training(
     add('--device', 'NAME', 'such as cpu or cuda (default: cuda if there is one)')
     add('--precision', 'NAME', 'float32 (default), or bfloat16: faster where the '
         'processor has it', choices=('float32','bfloat16'))
-    add('--json', 'FILE', 'write the result as JSON, too; - prints nothing but the JSON')
-    if report: add('--report', 'FOLDER', 'write a page with tables and pictures there, too')
+    add('--json', 'FILE',
+        'write the result as JSON, too; - prints nothing but the JSON')
+    if report: add('--report', 'FOLDER',
+        'write a page with tables and pictures there, too')
 
 def whole_number(
     text:str, # As typed after `--seed`
 )->int: # From 0 to 4294967295
     "A seed that Python, NumPy and PyTorch all take"
     if text.isdecimal() and int(text)<2**32: return int(text)
-    raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from 0 to {2**32-1}')
+    said = f'{text!r} is not a whole number from 0 to {2**32-1}'
+    raise argparse.ArgumentTypeError(said)
 
 # %% ../nbs/15_command.ipynb #a8a72aae
 def digits_in(
@@ -58,7 +63,8 @@ def digits_in(
         return ()
     found = [part(o) for o in text.split(',')]
     if all(map(len, found)): return tuple(dict.fromkeys(d for o in found for d in o))
-    raise argparse.ArgumentTypeError(f'{text!r} names no digits; write them as 3,7 or 0-9')
+    said = f'{text!r} names no digits; write them as 3,7 or 0-9'
+    raise argparse.ArgumentTypeError(said)
 
 # %% ../nbs/15_command.ipynb #eb8a8870
 class Parser(argparse.ArgumentParser):
@@ -74,7 +80,8 @@ class Parser(argparse.ArgumentParser):
 def make_parser()->Parser: # Reads the arguments of `mnist-basics`
     "The options and subcommands"
     width = min(88, get_terminal_size((90,24)).columns-2)
-    def layout(prog): return argparse.HelpFormatter(prog, max_help_position=22, width=width)
+    def layout(prog): return argparse.HelpFormatter(prog, width=width,
+        max_help_position=22)
     def command(name, about): return commands.add_parser(name, help=about,
         description=about, formatter_class=layout, allow_abbrev=False)
     parser = Parser('mnist-basics', formatter_class=layout, allow_abbrev=False,
@@ -83,26 +90,30 @@ def make_parser()->Parser: # Reads the arguments of `mnist-basics`
     version = f'mnist-basics {mnist_basics.__version__}'
     parser.add_argument('--version', action='version', version=version)
     add_training(parser, report=True)
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND', title='commands',
-        description='each has its own --help')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND',
+        title='commands', description='each has its own --help')
     predict = command('predict', 'say what each stage sees in image files')
     predict.add_argument('images', metavar='IMAGE', nargs='*',
         help='a picture of a digit, of any size')
-    predict.add_argument('--show', metavar='PAGE.html', nargs='?', const=True, default=None,
-        help='open a page with the pictures, what the networks saw and the answers, '
-             'or write it to a file')
+    predict.add_argument('--show', metavar='PAGE.html', nargs='?', const=True,
+        default=None, help='open a page with the pictures, what the networks saw '
+            'and the answers, or write it to a file')
     add_training(predict)
-    data = command('data', 'write the images as a folder of PNG files, and print its path')
+    data = command('data',
+        'write the images as a folder of PNG files, and print its path')
     data.add_argument('--digits', metavar='DIGITS', type=digits_in,
         default=argparse.SUPPRESS, help='such as 3,7 or 0-9 (default: 3,7)')
-    notebooks = command('notebooks', 'copy the notebooks of the series, ready for Jupyter')
-    notebooks.add_argument('dest', metavar='DEST', help='the folder; it is made if need be')
+    notebooks = command('notebooks',
+        'copy the notebooks of the series, ready for Jupyter')
+    notebooks.add_argument('dest', metavar='DEST',
+        help='the folder; it is made if need be')
     notebooks.add_argument('--force', action='store_true',
         help='overwrite notebooks that differ from those of the series')
     draw = command('draw', 'draw a digit in the browser, and see what each stage says')
     draw.add_argument('--port', metavar='N', type=int, default=0,
         help='where to listen on this machine (default: any port that is free)')
-    draw.add_argument('--no-browser', action='store_true', help='only print the address')
+    draw.add_argument('--no-browser', action='store_true',
+        help='only print the address')
     return parser
 
 # %% ../nbs/15_command.ipynb #6cb6275f
@@ -129,7 +140,8 @@ def _pictures(opts):
     "A picture right behind `--show` is one of the pictures"
     if isinstance(opts.show, str) and not opts.show.lower().endswith(('.html','.htm')):
         opts.images,opts.show = [*opts.images, opts.show],True
-    if not opts.images: raise Usage('predict wants a picture: mnist-basics predict IMAGE')
+    if not opts.images:
+        raise Usage('predict wants a picture: mnist-basics predict IMAGE')
 
 # %% ../nbs/15_command.ipynb #df026afc
 def prepare(
@@ -216,8 +228,8 @@ def footnote(
 )->str: # Two lines of text
     "What one must know to read the ladder"
     numbers = precision if precision=='float32' else f'{precision} where a stage can'
-    return (f'Measured on {n:,} images that no stage has seen; seed {seed}, on {device}, '
-            f'in {numbers}.\nAccuracy is the share of all images.')
+    return (f'Measured on {n:,} images that no stage has seen; seed {seed}, '
+            f'on {device}, in {numbers}.\nAccuracy is the share of all images.')
 
 # %% ../nbs/15_command.ipynb #5efe24f8
 @contextmanager
@@ -265,7 +277,8 @@ def picture_row(
     "All that is found in one picture"
     digits = [dict(**decide(o, v), stages=v) for o,v in zip(images, views)]
     if len(digits)==1: return dict(file=file, **digits[0])
-    row = dict(file=file, answer=None, sure=False, probability=None, reason=why, stages=[])
+    row = dict(file=file, answer=None, sure=False, probability=None, reason=why,
+        stages=[])
     if not digits: return row
     said = ', '.join(str(o['answer']) for o in digits)
     return row | dict(reason=f'{len(digits)} digits: {said}', digits=digits)
@@ -346,7 +359,8 @@ def series_folder()->Path: # Holds the notebooks of the series
     package = Path(str(resources.files('mnist_basics')))
     for o in (package/'notebooks', package.parent/'nbs'):
         if (o/'index.ipynb').exists(): return o
-    raise FileNotFoundError('this installation has no notebooks: reinstall mnist_basics')
+    raise FileNotFoundError('this installation has no notebooks: '
+                            'reinstall mnist_basics')
 
 def notebook_names(
     folder, # Holds notebooks, and those of the workshop in a folder `workshop`
@@ -360,13 +374,14 @@ def copy_notebooks(
     dest, # Folder to copy to; it is made if need be
     force:bool=False, # Overwrite what differs?
     source=None, # Folder to copy from; None means the series
-)->dict: # Name to "copied", "unchanged", "kept" (it differs) or "replaced" (it differed)
-    "Copy each notebook that `dest` lacks; one that differs is the reader's, and stays unless `force`"
+)->dict: # Name to "copied", "unchanged", "kept" as it differs, or "replaced"
+    "Copy each notebook that `dest` lacks; one that differs stays unless `force`"
     source,dest,res = Path(source or series_folder()),Path(dest),{}
     for name in notebook_names(source):
         there,content = dest/name,(source/name).read_bytes()
         make_folder(there.parent)
-        if not Path(os.path.realpath(there.parent)).is_relative_to(os.path.realpath(dest)):
+        place = Path(os.path.realpath(there.parent))
+        if not place.is_relative_to(os.path.realpath(dest)):
             raise FileExistsError(f'{there.parent} is a link to a folder elsewhere')
         if not os.path.lexists(there): res[name] = 'copied'
         elif there.is_file() and there.read_bytes()==content: res[name] = 'unchanged'
@@ -468,8 +483,8 @@ def same_environment():
 
 # %% ../nbs/15_command.ipynb #1fb74123
 class CtrlC:
-    "In a `with` of this, Ctrl-C raises `KeyboardInterrupt`, and `seen` says so whatever becomes of it"
-    def __init__(self): self.seen,self.over,self.before,self.hook = False,False,None,None
+    "In a `with` of this, Ctrl-C raises `KeyboardInterrupt`, and `seen` remembers it"
+    seen,over,before,hook = False,False,None,None
 
     def __enter__(self):
         here = threading.current_thread() is threading.main_thread()
@@ -511,7 +526,7 @@ COMMANDS = {None: ladder_command, 'predict': predict_command,
 ERRORS = OSError,ValueError,RuntimeError,ImportError,MemoryError
 
 def main(
-    argv=None, # Arguments after the name of the command; None takes those that were typed
+    argv=None, # What follows the name of the command; None takes what was typed
 )->int: # Exit code
     "Run `mnist-basics`, and leave the process as it was"
     with CtrlC() as ctrl_c, same_environment(), steady_streams():

@@ -48,7 +48,8 @@ def table(
 )->str: # A `<table>`
     "A table as HTML"
     def cell(tag, o): return f'<{tag}>{html.escape(str(o))}</{tag.split()[0]}>'
-    def row(o, *cells): return cell('th scope="row"', o)+''.join(cell('td', v) for v in cells)
+    def row(o, *more):
+        return cell('th scope="row"', o)+''.join(cell('td', v) for v in more)
     top = ''.join(cell('th scope="col"', o) for o in head)
     body = ''.join(f'<tr>{row(*o)}</tr>\n' for o in rows)
     return (f'<table><caption>{html.escape(caption)}</caption>\n'
@@ -186,8 +187,8 @@ def _accuracy(records):
     def row(stage, what, parameters, accuracy, per_class, seconds, **_):
         shares = (f'{v:.4f}' for v in (accuracy, *per_class.values()))
         return [stage, what, f'{parameters:,}', *shares, f'{seconds:.2f}']
-    caption = 'All stages, from the bottom up'
-    yield _wide(table(caption, head, [row(**o) for o in records]), caption, 'wide named')
+    caption,rows = 'All stages, from the bottom up',[row(**o) for o in records]
+    yield _wide(table(caption, head, rows), caption, 'wide named')
     errors = ', '.join(f"{o['what']} {100-100*o['accuracy']:.2f}" for o in records)
     right = {o['what']: o['accuracy'] for o in records}
     alt = f'Errors left in per cent: {errors}.'
@@ -212,7 +213,8 @@ def pictures_page(
     "Each picture, what the networks saw, and what they said"
     parts = []
     for row,images in zip(rows, seen):
-        parts += [f"<h2>{_name(row['file'])}</h2>", f'<p>{html.escape(answer(row))}</p>']
+        said = html.escape(answer(row))
+        parts += [f"<h2>{_name(row['file'])}</h2>", f'<p>{said}</p>']
         digits = row.get('digits', [row])[:len(images)]
         shown = [_seen(*o) for o in zip(images, digits)]
         parts += ['<div class="digits">', _original(row['file']), *shown, '</div>']
@@ -242,14 +244,17 @@ def _original(file, side=240):
     except (OSError,ValueError): return ''
     step = max(1, -(-max(gray.shape)//side))
     png = png_bytes((gray[::step,::step]*255).round().astype('uint8'))
-    return f'<figure>{picture(png, "The picture")}<figcaption>the picture</figcaption></figure>'
+    img = picture(png, 'The picture')
+    return f'<figure>{img}<figcaption>the picture</figcaption></figure>'
 
 def _stages(row):
     "What each stage said, as a table"
-    def said(o): return ', '.join(f'{d}: {v:.4f}' for d,v in leading(o['probabilities']))
+    def said(o):
+        return ', '.join(f'{d}: {v:.4f}' for d,v in leading(o['probabilities']))
     rows = [[o['stage'], o['what'], o['digit'], said(o)] for o in row['stages']]
-    return _wide(table('All stages', ['stage','what it is','says','probabilities'], rows),
-                 'all stages', 'wide named') if rows else ''
+    head = ['stage','what it is','says','probabilities']
+    made = _wide(table('All stages', head, rows), 'all stages', 'wide named')
+    return made if rows else ''
 
 # %% ../nbs/14a_report.ipynb #1f87c498
 def check_report(

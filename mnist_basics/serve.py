@@ -23,7 +23,8 @@ def page_headers(
     "What a browser must know about the page: it takes nothing from elsewhere"
     def hashes(tag):
         found = re.findall(rb'<%b>(.*?)</%b>' % (tag,tag), html, re.S)
-        return ''.join(f" 'sha256-{b64encode(sha256(o).digest()).decode()}'" for o in found)
+        prints = (b64encode(sha256(o).digest()).decode() for o in found)
+        return ''.join(f" 'sha256-{o}'" for o in prints)
     policy = {'default-src': "'none'", 'script-src': "'self'"+hashes(b'script'),
         'style-src': "'self'"+hashes(b'style'), 'img-src': "'self' data: blob:",
         'connect-src': "'self'", 'base-uri': "'none'", 'form-action': "'none'",
@@ -37,7 +38,8 @@ def is_local(
     host:str, # What a request calls us, such as "localhost:8000"
 )->bool: # True for this machine's own names, with any port
     "Is this a name that only this machine can mean?"
-    return bool(re.fullmatch(r'(localhost|127\.0\.0\.1|\[::1\])(:\d+)?', host.strip(), re.I))
+    names = r'(localhost|127\.0\.0\.1|\[::1\])(:\d+)?'
+    return bool(re.fullmatch(names, host.strip(), re.I))
 
 # %% ../nbs/workshop/09_serve.ipynb #9d569d94
 class FolderHandler(SimpleHTTPRequestHandler):
@@ -70,7 +72,7 @@ class FolderHandler(SimpleHTTPRequestHandler):
 
 # %% ../nbs/workshop/09_serve.ipynb #c0557119
 class FolderServer(ThreadingHTTPServer):
-    "Serves the files of one folder to this machine; `serve_forever` begins, `server_close` ends"
+    "Serves one folder to this machine; `serve_forever` begins, `server_close` ends"
     daemon_threads,request_queue_size,places = False,64,32
 
     def __init__(self,
@@ -86,7 +88,8 @@ class FolderServer(ThreadingHTTPServer):
         handler = partial(FolderHandler, directory=str(folder))
         try: super().__init__(('127.0.0.1', port), handler)
         except OSError as e:
-            raise OSError(e.errno, f'port {port}: {e.strerror}; another --port may be free') from None
+            said = f'port {port}: {e.strerror}; another --port may be free'
+            raise OSError(e.errno, said) from None
 
     @property
     def url(self)->str: # Such as "http://127.0.0.1:8000/"
@@ -135,7 +138,7 @@ class FolderServer(ThreadingHTTPServer):
 # %% ../nbs/workshop/09_serve.ipynb #f7f0b553
 def open_browser(
     url:str, # What it shall show
-)->threading.Thread: # Ends when the browser was started, or, for one in a terminal, left
+)->threading.Thread: # Ends once the browser has started, or, in a terminal, is left
     "Open a browser, and don't wait for it; where there is none, say so"
     def opened():
         try: there = webbrowser.open(url)
