@@ -1,19 +1,22 @@
 "The figures that one can touch, in a real browser, under a strict policy and from a sub-path; their engine, held against PyTorch."
-import html, json, threading
+import base64, html, json, os, re, subprocess, sys, threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from mnist_basics.devices import set_seed
 from mnist_basics.digit_loss import mnist_loss
-from mnist_basics.explorables import bundle, explore_folder
+from mnist_basics.explorables import bundle, digit_pulls, explore_folder, parabola, sprite_images
 from mnist_basics.sgd_quadratic import mse
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
 PIXEL = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='
 CSS = 'body { color: #1b2430; background: #fff; } @media (prefers-color-scheme: dark) { body { color: #dfe3e8; background: #16181c; } }'
+ROOT = Path(__file__).resolve().parent.parent
 SIZES = dict(wide=(900, 900), phone=(390, 844))
 
 
@@ -286,9 +289,101 @@ def test_a_measurement_is_chosen_in_the_chart(visit, touch):
     assert tab.get_by_role('slider', name='Which measurement?').input_value() == '19'
 
 
+# ---- the parabola
+
+@pytest.mark.parametrize('lr,name', [('-2', 'Too small'), ('-0.525', 'Right'), ('-0.025', 'Bouncing'), ('0', 'Bouncing for ever'), ('0.05', 'Diverging')])
+def test_parabola_names_what_a_rate_does(visit, lr, name):
+    tab = visit(('parabola', parabola().values))
+    tab.get_by_role('slider', name='Learning rate lr').fill(lr)
+    x, rate = -1.5, float(tab.locator('.value').nth(1).inner_text())
+    for i in range(1, 4):
+        press(tab, 'Step')
+        x -= rate*2*x
+        assert said(tab).startswith(f'Step {i}. {name}:')
+        assert number(tab.locator('.value').first.inner_text().split(',')[0]) == pytest.approx(x, abs=.006)
+    assert tab.said == []
+
+
+@pytest.mark.parametrize('touch', [False, True], ids=['mouse', 'finger'])
+def test_parabola_point_is_dragged(visit, touch):
+    tab = visit(('parabola', parabola().values), size='phone', has_touch=touch)
+    box = tab.locator('svg.pick').bounding_box()
+    def at(share): return box['x'] + box['width']*(56+372*share)/440, box['y'] + box['height']/2
+    if touch: tab.touchscreen.tap(*at(.75))
+    else:
+        tab.mouse.move(*at(.2))
+        tab.mouse.down()
+        tab.mouse.move(*at(.75), steps=5)
+        tab.mouse.up()
+    assert number(tab.locator('.o').inner_text()) == pytest.approx(2, abs=.05), 'the slope at 1'
+    tab.get_by_role('status').filter(has_text='down is to the left').wait_for()
+
+
+def test_parabola_diverges_to_infinity_and_comes_back(visit):
+    tab = visit(('parabola', parabola().values), reduced_motion='reduce')
+    tab.get_by_role('slider', name='Learning rate lr').fill('0.1')
+    for _ in range(20): press(tab, 'Run 20 steps')
+    assert 'infinite' in said(tab) and 'NaN' not in tab.locator('.x').inner_html()
+    press(tab, 'Start again')
+    press(tab, 'Run 20 steps')
+    assert 'Diverging' in said(tab) and tab.said == []
+
+
+# ---- a digit pulls on its weights
+
+def pixels(tab, n):
+    "Canvas `n` as an array [28,28,3]"
+    return np.array(tab.locator('canvas').nth(n).evaluate('o => [...o.getContext("2d").getImageData(0, 0, 28, 28).data]')).reshape(28, 28, 4)[..., :3]
+
+
+def test_the_file_holds_the_images_of_the_package():
+    run = subprocess.run([sys.executable, ROOT/'tools'/'explore_digits.py', '--check'], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert (explore_folder()/'digits.png').stat().st_size < 400_000
+
+
+@pytest.mark.parametrize('index', [0, 1500])
+def test_a_digit_pulls_where_it_has_ink(visit, index):
+    tab = visit(('pulls', digit_pulls().values))
+    tab.get_by_role('slider', name='Which training image?').fill(str(index))
+    image = sprite_images()[index]
+    assert abs(pixels(tab, 0) - (255-image)[..., None].astype(int)).max() <= 1, 'the image is the real one'
+    pull, inked = pixels(tab, 3), image > 60
+    assert (pull[image == 0] == 255).all(), 'no ink, no pull'
+    blue = pull[inked][:, 2].astype(int) - pull[inked][:, 0]
+    assert (blue > 0).all() if index < 1000 else (blue < 0).all(), 'a 3 pulls up, a 7 down'
+    score, slope = (number(o.inner_text()) for o in (tab.locator('.stack p').nth(0).locator('b').nth(1), tab.locator('.o').first))
+    prob = 1/(1+np.exp(-score))
+    assert slope == pytest.approx((-1 if index < 1000 else 1)*prob*(1-prob), abs=.003)
+
+
+def test_it_trains_on_real_images(visit):
+    tab = visit(('pulls', digit_pulls().values))
+    for _ in range(25): press(tab, 'One step')
+    accuracy = float(re.search(r'accuracy ([\d.]+)', said(tab))[1])
+    assert accuracy > .9 and said(tab).startswith('After 25 steps')
+    worst = tab.locator('figcaption').filter(has_text='P(3)').all_inner_texts()
+    assert len(worst) == 8
+    firsts = [(o[2], float(o.split('= ')[1])) for o in worst]
+    assert (lambda d, p: p < .5 if d == '3' else p > .5)(*firsts[0])
+    press(tab, 'Train 10 epochs')
+    press(tab, 'Stop')
+    assert said(tab).startswith('Stopped.')
+    tab.get_by_role('combobox', name='First weights').select_option('1')
+    assert 'spread of 1' in said(tab) and tab.said == []
+
+
+def test_in_order_it_stays_at_one_half(visit):
+    tab = visit(('pulls', digit_pulls().values))
+    tab.get_by_role('checkbox').uncheck()
+    tab.get_by_role('combobox', name='Images in a batch').select_option('256')
+    for _ in range(8): press(tab, 'One step')
+    assert 'accuracy 0.500' in said(tab)
+
+
 # ---- any explorable
 
-STARTS = {'coaster': ride}
+STARTS = {'coaster': ride, 'parabola': lambda: parabola().values, 'pulls': lambda: digit_pulls().values}
 ALL = pytest.mark.parametrize('name', STARTS)
 
 
@@ -321,12 +416,19 @@ def test_nothing_to_object_to(visit, name, scheme, size):
     ('coaster', dict(time=[0, 1], speed=[1], params=[1, 2, 3]), 'as many'),
     ('coaster', dict(time=[0, 1], speed=[1, None], params=[1, 2, 3]), 'finite'),
     ('coaster', {}, 'undefined'),
+    ('parabola', dict(start=None, lr=1), 'finite'),
+    ('pulls', dict(file='digits.png', lr=0, std=1), 'above 0'),
+    ('pulls', dict(file='lost.png', lr=1, std=1), 'did not come'),
+    ('pulls', dict(file='engine.js', lr=1, std=1), 'damaged'),
     ('unheard_of', {}, 'module')])
 def test_bad_values_are_named_and_the_picture_stays(visit, name, values, says):
     tab = visit((name, values), wait=False)
     alert = tab.get_by_role('alert')
     alert.wait_for()
     assert says in alert.inner_text() and tab.locator('img').count() == 1
+
+
+SPRITE = f"data:image/png;base64,{base64.b64encode((explore_folder()/'digits.png').read_bytes()).decode()}"
 
 
 @ALL
@@ -336,8 +438,48 @@ def test_the_bundle_is_the_same_explorable(browser, name):
     tab.evaluate('''async ([source, values]) => {
         const {default: widget} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
         await widget.render({model: {get: () => values}, el: document.getElementById("here")});
-    }''', [bundle(name), STARTS[name]()])
+    }''', [bundle(name), {**STARTS[name](), **({'file': SPRITE} if name == 'pulls' else {})}])
     tab.locator('#here .title').wait_for()
+    tab.context.close()
+
+
+NOTEBOOK = """import torch
+from mnist_basics.explorables import coaster
+time = torch.arange(0, 20).float()
+coaster(time, time**2, torch.tensor([0.,0.,1.]))"""
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "The address of a JupyterLab of our own, with a notebook `touch.ipynb` in it"
+    pytest.importorskip('anywidget')
+    pytest.importorskip('jupyterlab')
+    from fastcore.nbio import mk_cell, new_nb, write_nb
+    kernel = dict(kernelspec=dict(name='python3', language='python', display_name='Python 3'))
+    write_nb(new_nb([mk_cell(NOTEBOOK), mk_cell('1')], kernel), tmp_path/'touch.ipynb')
+    shared = Path(find_spec('anywidget').origin).parents[4]/'share'/'jupyter'  # where pip has put the widgets' half for the browser
+    run = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--port=0', '--ServerApp.port_retries=0',
+        '--IdentityProvider.token=', f'--ServerApp.root_dir={tmp_path}', '--LabApp.news_url=None', '--LabApp.extension_manager=readonly'],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path, env={**os.environ, 'JUPYTER_PATH': str(shared)})
+    found = next((m[0] for o in run.stdout if (m := re.search(r'http://(localhost|127\.0\.0\.1):[1-9]\d*/', o))), None)
+    threading.Thread(target=run.stdout.read, daemon=True).start()
+    assert found, 'JupyterLab does not start'
+    yield found
+    run.terminate()
+    run.wait(20)
+
+
+def test_jupyterlab_with_a_real_kernel(browser, lab):
+    tab = browser.new_context(viewport=dict(width=1200, height=1600)).new_page()
+    tab.set_default_timeout(180_000)  # it has much to load
+    tab.goto(f'{lab}lab/tree/touch.ipynb?reset')
+    tab.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').first.wait_for(state='attached')
+    tab.locator('.jp-Notebook .cm-content').first.click()
+    tab.keyboard.press('Shift+Enter')
+    tab.locator('.jp-OutputArea .title').wait_for()
+    before = loss(tab)
+    press(tab, 'Step')
+    assert 0 < loss(tab) < before and said(tab).startswith('Step 1:')
     tab.context.close()
 
 

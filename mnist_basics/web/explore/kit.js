@@ -13,6 +13,8 @@ const KIT_STYLE = `
   color-scheme: dark; --ink: #dfe3e8; --muted: #9aa4b0; --paper: #16181c; --soft: #1f2227; --line: #343941;
   --link: #7fb8ee; --blue: #5fa4e0; --orange: #e58a4c; --orange-text: #f0a26c; --blue-text: #7fb8ee; --green: #43b894;
 }
+.pics { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .5rem; } .pics figure { margin: 0; min-width: 0; } .pics figcaption { font-size: .8rem; line-height: 1.3; color: var(--muted); }
+.lossline { fill: none; stroke: var(--orange); stroke-width: 2; } .accuracy { fill: none; stroke: var(--blue); stroke-width: 2; }
 .x * { box-sizing: border-box; }
 .x :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 3px; }
 [hidden] { display: none !important; }
@@ -123,8 +125,8 @@ export function sayer() {
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-// Call `step` again and again until it says false; for those who want no motion, all at once, up to `most` times
-export function runner(host, step, {every = 0, most = 100, changed = () => {}}) {
+// Call `step` again and again until it says false; for those who want no motion, all at once, up to `most` times, unless it may not `jump`
+export function runner(host, step, {every = 0, most = 100, jump = true, changed = () => {}}) {
   let handle = 0, last = 0;
   const stop = () => { cancelAnimationFrame(handle); handle = 0; changed(false); };
   const tick = now => {
@@ -137,7 +139,7 @@ export function runner(host, step, {every = 0, most = 100, changed = () => {}}) 
   const start = () => {
     if (handle) return;
     changed(true);
-    if (!calm()) { handle = requestAnimationFrame(tick); return; }
+    if (!jump || !calm()) { handle = requestAnimationFrame(tick); return; }
     for (let i = 0; i < most && step() !== false; i++);
     changed(false);
   };
@@ -188,6 +190,38 @@ export function plot(label, {width = 440, height = 290, x, y, names = ["", ""], 
 
 export const polyline = (p, xs, ys) => Array.from(xs, (x, i) => `${p.X(x).toFixed(1)},${p.Y(ys[i]).toFixed(1)}`).join(" ");
 
+// ---- Pictures of 28 by 28
+
+// A canvas with the numbers `values` as colours: greys from 0, white, to 1; or `signed`, blue above zero and orange below
+export function picture(label, side = 28) { return h("canvas", {width: side, height: side, role: "img", "aria-label": label}); }
+
+export function paint(canvas, values, signed = false, most = 1) {
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  for (let i = 0; i < values.length; i++) {
+    const v = Math.max(-1, Math.min(1, values[i] / most)), full = signed ? v > 0 ? [20, 90, 175] : [200, 80, 10] : [0, 0, 0];
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = 255 + (full[c] - 255) * Math.abs(v);
+    image.data[4 * i + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// The images of a sprite, 50 in a row, as n rows of 784 numbers from 0 to 1
+export async function loadSprite(url, n) {
+  const image = new Image();
+  image.src = url;
+  try { await image.decode(); } catch { throw new Error("the file with the images, digits.png, did not come or is damaged"); }
+  const rows = Math.ceil(n / 50), canvas = h("canvas", {width: 1400, height: 28 * rows}), context = canvas.getContext("2d", {willReadFrequently: true});
+  if (image.naturalWidth !== 1400 || image.naturalHeight !== 28 * rows) throw new Error("the file with the images, digits.png, is damaged: it has another size");
+  context.drawImage(image, 0, 0);
+  const x = new Float32Array(n * 784);
+  for (let row = 0; row < rows; row++) { // a row of images at a time, and then a breath
+    const {data} = context.getImageData(0, 28 * row, 1400, 28);
+    for (let i = 0; i < 50 && 50 * row + i < n; i++) for (let p = 0; p < 784; p++) x[(50 * row + i) * 784 + p] = data[4 * (Math.floor(p / 28) * 1400 + 28 * i + p % 28)] / 255;
+    if (row % 8 === 7) await new Promise(done => setTimeout(done));
+  }
+  return x;
+}
+
 // ---- A place on the page
 
 // As light or dark as the words around it: so it is in every page, notebook and editor
@@ -222,13 +256,12 @@ export const explorable = (title, build, style = "") => ({
       el.querySelector(".failure")?.remove();
       el.append(h("p", {class: "failure", role: "alert"}, `This can't be touched here: ${error.message}. The picture shows how it begins.`));
     };
-    const show = () => { if (!host.isConnected) el.replaceChildren(host); };
     let forget = () => {};
+    const show = () => { el.replaceChildren(host); forget = watchTheme(host, box); };
     try {
       const made = build({box, host, values: model.get("values")});
       if (made?.then) made.then(show, fail);
       else show();
-      requestAnimationFrame(() => { forget = watchTheme(host, box); });
     } catch (error) { fail(error); }
     return () => forget();
   },
