@@ -53,8 +53,10 @@ def _blank(make, kind=Classifier, layout=torch.contiguous_format, **kwargs):
     "The `blank` of a rung: a `kind` of model around the network that `make(k)` makes"
     def blank(classes, device):
         with torch.device('meta'): net = make(len(classes))
-        net = net.to_empty(device=device or 'cpu').to(memory_format=layout)
-        return kind(net, classes, **kwargs)
+        state = {k: torch.empty(o.shape, dtype=o.dtype, device=device or 'cpu')
+                 for k,o in net.state_dict().items()}
+        net.load_state_dict(state, assign=True) # `to_empty` would import sympy first
+        return kind(net.to(memory_format=layout), classes, **kwargs)
     return blank
 
 _blank_linear = _blank(lambda k: nn.Linear(28*28, 1))

@@ -1,4 +1,6 @@
 "Gradients by hand, in place: equal to autograd, for many shapes, and what is refused"
+import subprocess, sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -108,3 +110,22 @@ def test_nothing_of_the_data_is_written_to(digits):
     before = [[o.clone() for o in pair] for pair in digits]
     train_fast(digits, epochs=1)
     for a,b in zip(before, digits): assert all(map(torch.equal, a, b))
+
+def test_a_kept_model_is_read_without_what_takes_long_to_import():
+    "PyTorch imports sympy for some operations on tensors without memory: longer than all the rest of a prediction"
+    code = ("import sys, tempfile, torch\nfrom mnist_basics.ladder import ModelCache, Trained, rungs_for\n"
+            "with tempfile.TemporaryDirectory() as d:\n"
+            "    cache = ModelCache(d)\n"
+            "    for digits in ((3,7), range(10)):\n"
+            "        for o in rungs_for(digits):\n"
+            "            if o.stage=='resnet18': continue\n"
+            "            model = o.blank(list(digits), None)\n"
+            "            for t in model.tensors().values(): t.zero_()\n"
+            "            cache.save(Trained(o, model, 1., 42, 'cpu'), digits)\n"
+            "            res = cache.load(o, 42, digits)\n"
+            "            assert res is not None, o\n"
+            "            res.model.predict(torch.rand(2,28,28))\n"
+            "heavy = {'sympy','torchvision','torch._dynamo'} & set(sys.modules)\n"
+            "assert not heavy, heavy\n")
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert run.returncode==0, run.stderr
