@@ -28,6 +28,7 @@ def _refuse(number, why, path): raise OSError(number, why, os.fsdecode(path))
 
 def _descriptor(path):
     "Which open file of this process `path` means: 1 for /dev/stdout, None for a file"
+    path = os.fsdecode(path)
     for _ in range(40): # Links lead on at most so often
         folder,name = os.path.split(os.path.abspath(path))
         real = os.path.join(os.path.realpath(folder), name)
