@@ -18,7 +18,7 @@ from shutil import get_terminal_size
 from types import SimpleNamespace
 import mnist_basics
 from .files import (
-    cache_folder, check_target, lacking, make_folder, mend, write_whole)
+    cache_folder, check_target, clear_parts, lacking, make_folder, mend, write_whole)
 
 # %% ../nbs/15_command.ipynb #26e4b90f
 def add_training(
@@ -383,6 +383,7 @@ def copy_notebooks(
         place = Path(os.path.realpath(there.parent))
         if not place.is_relative_to(os.path.realpath(dest)):
             raise FileExistsError(f'{there.parent} is a link to a folder elsewhere')
+        clear_parts(place, name=there.name)
         if not os.path.lexists(there): res[name] = 'copied'
         elif there.is_file() and there.read_bytes()==content: res[name] = 'unchanged'
         else: res[name] = 'replaced' if force else 'kept'

@@ -7,11 +7,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest, torch
 from mnist_basics import data, files
-from mnist_basics.command import MARK, copy_notebooks, write_report
+from mnist_basics.command import copy_notebooks
 from mnist_basics.data import load_idx, mnist_sample
 from mnist_basics.files import check_target, read_whole, write_whole
 from mnist_basics.ladder import ModelCache, RUNGS, Trained
 from mnist_basics.models import Classifier, load_model, read_model, save_model, saved_info
+from mnist_basics.report import MARK, write_report
 
 LONG = bool(os.getenv('MNIST_BASICS_LONG'))
 posix = pytest.mark.skipif(os.name != 'posix', reason='no process can be killed, and no pipe made, as here')
