@@ -158,12 +158,17 @@ def ladder_lines(
     records, # Records as `climb` yields them
     rungs=RUNGS, # Whose names the columns must be wide enough for
     seconds:bool=True, # With the column of seconds? It differs from run to run
+    digits=None, # Which digits; the heading then comes before the first record
 ): # Yields lines of text: a heading, then one for each record
     "The ladder as lines of a table, each as soon as its record comes"
     wide = [max(map(len, names)) for names in (['stage']+[o.stage for o in rungs], ['what it is']+[o.what for o in rungs])]
+    def heading(per_class):
+        return _line(wide, 'stage', 'what it is', 'parameters', 'accuracy',
+                     _shares(per_class)[0], 'seconds'*seconds)
+    if digits is not None: yield heading(dict.fromkeys(sorted(digits), 0.))
     for i,o in enumerate(records):
-        head,shares = _shares(o['per_class'])
-        if i==0: yield _line(wide, 'stage', 'what it is', 'parameters', 'accuracy', head, 'seconds'*seconds)
+        if i==0 and digits is None: yield heading(o['per_class'])
+        shares = _shares(o['per_class'])[1]
         yield _line(wide, o['stage'], o['what'], f"{o['parameters']:,}", f"{o['accuracy']:.4f}", shares, f"{o['seconds']:.2f}"*seconds)
 
 def _shares(per_class):
