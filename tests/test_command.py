@@ -1,5 +1,5 @@
 "What the command promises to a shell: exit codes, one line for an error, nothing overwritten, nothing half written, nothing trained twice."
-import json, os, random, re, signal, subprocess, sys, threading
+import ast, json, os, random, re, signal, subprocess, sys, threading
 from html.parser import HTMLParser
 from pathlib import Path
 import pytest
@@ -633,6 +633,49 @@ def test_a_file_that_fails_takes_no_other_with_it(tmp_path, monkeypatch, capsys)
         out, err = capsys.readouterr()
         assert '0.9514' in out and err.count('\n') == 1 and err.endswith(f'{fails}: No space left on device\n')
         assert (folder/other).stat().st_size and not (folder/fails).exists()
+
+
+# ---- what SECURITY.md promises
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_each_promise_names_a_test():
+    rows = [o for o in (ROOT/'SECURITY.md').read_text(encoding='utf8').splitlines() if o.startswith('| ') and not o.startswith('| promise')]
+    assert len(rows) > 15
+    for row in rows:
+        named = re.findall(r'`(tests/\w+\.py)::(\w+)`', row)
+        assert named, row
+        for file, name in named: assert f'\ndef {name}(' in (ROOT/file).read_text(encoding='utf8'), f'{file} has no {name}'
+
+
+def test_no_file_is_unpickled():
+    "Only the judge of the exercises unpickles, and only what its own two processes say to each other"
+    for path in (ROOT/'mnist_basics').glob('*.py'):
+        for o in ast.walk(ast.parse(path.read_text(encoding='utf8'))):
+            if isinstance(o, ast.Import): assert path.stem == 'judge' or not {a.name for a in o.names} & {'pickle', 'cloudpickle', 'shelve', 'marshal'}, path
+            if isinstance(o, ast.ImportFrom): assert o.module not in ('pickle', 'cloudpickle', 'shelve', 'marshal'), path
+            if not isinstance(o, ast.Call): continue
+            called, settings = ast.unparse(o.func), {k.arg: ast.unparse(k.value) for k in o.keywords}
+            if called == 'torch.load': assert settings.get('weights_only') == 'True', path
+            if called in ('np.load', 'numpy.load', 'pd.read_pickle'): assert settings.get('allow_pickle', 'False') == 'False' and 'pickle' not in called, path
+            assert settings.get('shell', 'False') == 'False' and called not in ('os.system', 'exec'), path
+
+
+def test_nothing_is_sent(tmp_path, three, cache):
+    code = """
+import sys
+def heard(event, args):
+    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.gethostbyname', 'socket.sendto', 'socket.sendmsg', 'urllib.Request'): raise SystemExit(f'{event} {args}')
+sys.addaudithook(heard)
+from mnist_basics.command import main
+for args in sys.argv[1].split(';'):
+    assert main(args.split()) == 0, args
+"""
+    quick = '--device cpu --stages baseline'
+    asked = f'{quick} --report r --json a.json;predict three.png {quick} --show p.html;notebooks n'
+    run = subprocess.run([sys.executable, '-c', code, asked], cwd=tmp_path, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, '') and (tmp_path/'r'/'index.html').exists()
 
 
 # ---- the report

@@ -1,5 +1,5 @@
 "Training in several processes: the numbers of one, and what happens when a process dies. Each launch has its own time limit."
-import os, re, signal, subprocess, sys, time
+import os, pickle, re, signal, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -173,6 +173,107 @@ def test_a_failing_process_is_named(tmp_path):
     with pytest.raises(RuntimeError, match='not done after 8 s'): run_processes(2, script, timeout=8)
 
 
+# What runs in every process of the tests below: it takes a step now and then, until it is ended
+ENDLESS = """
+import sys, time
+from pathlib import Path
+import torch, torch.distributed as dist
+from mnist_basics.outgrowing_one_machine import process_group, rank_and_world
+with process_group(float(sys.argv[1])):
+    while True:
+        dist.all_reduce(torch.ones(1))
+        Path(sys.argv[2], str(rank_and_world()[0])).touch()
+        time.sleep(.05)
+"""
+
+
+@pytest.fixture
+def endless(tmp_path):
+    "A launch of two processes, once both are at work; what `started` gives has them by rank"
+    (tmp_path/'endless.py').write_text(ENDLESS)
+    launched, there = [], tmp_path/'there'
+    there.mkdir()
+    def start(timeout, *launcher):
+        launch = [sys.executable, *(launcher or ('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2')),
+            str(tmp_path/'endless.py'), str(timeout), str(there)]
+        p = subprocess.Popen(launch, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        launched.append(p)
+        when(lambda: p.poll() is not None or len(list(there.iterdir())) == 2)
+        agent = children(p.pid)[0] if launcher else p.pid
+        ours = workers(agent)
+        launched.extend(ours.values())
+        assert sorted(ours) == [0, 1], p.communicate(timeout=LIMIT)
+        return p, agent, ours
+    yield start
+    for o in launched:
+        try: os.kill(getattr(o, 'pid', o), signal.SIGKILL)
+        except OSError: pass
+
+
+def children(pid): return [int(o) for task in Path(f'/proc/{pid}/task').glob('*/children') for o in task.read_text().split()]
+
+
+def gone(pid):
+    "Has this process ended? Nobody may have asked for its exit code yet"
+    try: return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] in 'ZX'
+    except OSError: return True
+
+
+needs_proc = pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='finds the processes in /proc')
+
+
+@needs_loopback
+@needs_proc
+def test_a_stopped_process_ends_the_run(endless):
+    "It is given up, woken and ended: nobody waits until `torchrun` loses patience and kills it"
+    p, _, ours = endless(5)
+    os.kill(ours[1], signal.SIGSTOP)
+    out, err = p.communicate(timeout=LIMIT)
+    assert p.returncode == 1 and 'process 0 has lost another one' in err and 'forcefully' not in err
+    assert all(map(gone, ours.values()))
+
+
+@needs_loopback
+@needs_proc
+def test_no_process_outlives_its_launcher(endless):
+    p, _, ours = endless(300)
+    p.kill()
+    when(lambda: all(map(gone, ours.values())))
+
+
+@needs_loopback
+@needs_proc
+def test_no_process_outlives_who_has_called(endless):
+    "Nor does the launcher: neither where the caller is killed, nor where a process was stopped"
+    call = 'import sys; from mnist_basics.outgrowing_one_machine import run_processes; run_processes(2, *sys.argv[1:])'
+    p, agent, ours = endless(300, '-c', call)
+    os.kill(ours[0], signal.SIGSTOP)
+    p.kill()
+    when(lambda: all(map(gone, [agent, *ours.values()])))
+
+
+@needs_loopback
+@needs_proc
+def test_time_is_up_for_a_stopped_process_too(tmp_path):
+    script = tmp_path/'stops.py'
+    script.write_text("import os, signal, time\nif os.environ['RANK'] == '1': os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(600)")
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match='not done after 8 s'): run_processes(2, script, timeout=8)
+    assert time.monotonic()-start < 8+30, 'it waited until `torchrun` lost patience'
+
+
+def test_stopped_by_ctrl_c(tmp_path):
+    "Alone: a word, the code of shells, and in the file the epochs that were done"
+    file = tmp_path/'run.pt'
+    code = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import runpy; runpy.run_module("mnist_basics.outgrowing_one_machine", run_name="__main__")'
+    p = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', code, '--epochs', '500', '--images', '1000', '--checkpoint', str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    when(lambda: p.poll() is not None or file.exists())
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=LIMIT)
+    assert (p.returncode, err) == (130, 'mnist-basics: interrupted\n')
+    assert load(file)['done'] == len(load(file)['values']) > 0 and os.listdir(tmp_path) == ['run.pt']
+
+
 def report(*ends): return ''.join(f'  host : a\n  rank      : {rank} (local_rank: {rank})\n  exitcode  : {code} (pid: 3)\n' for rank, code in ends)
 
 @pytest.mark.parametrize('ends, said', [
@@ -237,6 +338,19 @@ def test_a_damaged_file_is_named(size, tmp_path):
     fit(small(SGD, [Distributed(), Checkpoint(file)]))
     file.write_bytes(file.read_bytes()[:size])
     with pytest.raises(ValueError, match='run.pt is no whole checkpoint'): fit(small(SGD, [Distributed(), Checkpoint(file)]))
+
+
+class Trap:
+    def __init__(self, file): self.file = file
+    def __reduce__(self): return open, (self.file, 'w')
+
+
+def test_a_checkpoint_runs_nothing(tmp_path):
+    file, ran = tmp_path/'run.pt', tmp_path/'ran'
+    for save in torch.save, lambda o, f: f.write_bytes(pickle.dumps(o, 2)):
+        save(dict(model=Trap(str(ran)), settings={}), file)
+        with pytest.raises(ValueError, match='run.pt'): fit(small(SGD, [Distributed(), Checkpoint(file)]))
+        assert not ran.exists()
 
 
 @pytest.mark.parametrize('step', ['fsync', 'replace'])
