@@ -211,7 +211,7 @@ def ladder_command(
             records.append(measure(o, *data.valid))
             yield records[-1]
     with same_random():
-        for line in ladder_lines(climbed(), rungs):
+        for line in ladder_lines(climbed(), rungs, digits=opts.digits):
             if opts.json!='-': say(line)
         note = footnote(len(data.valid[1]), opts.seed, device, opts.precision)
         if opts.json!='-': say(f'\n{note}')
