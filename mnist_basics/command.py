@@ -263,19 +263,21 @@ def read_picture(
 def decide(
     image, # float32 [28,28]
     views, # What each rung sees in it, the best rung last
+    models=None, # As `draw.read_weights` gives them, which are read if None
 )->dict: # "answer", "sure", "probability" and "reason"
     "What to make of one digit, by the rule that all of the series share"
     from mnist_basics.draw import verdict
-    return verdict(image, views[-1]['probabilities'])._asdict()
+    return verdict(image, views[-1]['probabilities'], models)._asdict()
 
 def picture_row(
     file:str, # As it was typed
     images, # Its digits, float32 [n,28,28]
     why:str, # The reason why there is none
     views, # For each digit what each rung sees in it, the best rung last
+    models=None, # For `decide`
 )->dict: # As `--json` has it
     "All that is found in one picture"
-    digits = [dict(**decide(o, v), stages=v) for o,v in zip(images, views)]
+    digits = [dict(**decide(o, v, models), stages=v) for o,v in zip(images, views)]
     if len(digits)==1: return dict(file=file, **digits[0])
     row = dict(file=file, answer=None, sure=False, probability=None, reason=why,
         stages=[])
@@ -316,6 +318,7 @@ def predict_command(
     if isinstance(opts.show, str): check_target(page)
     rungs,device = prepare(opts)
     import torch
+    from mnist_basics.draw import read_weights
     from mnist_basics.ladder import look, ready_rungs
     read = [read_picture(o) for o in opts.images]
     for file,(_,why) in zip(opts.images, read):
@@ -324,9 +327,10 @@ def predict_command(
     def ask(): return [look(o, images.to(device)) for o in
         ready_rungs(opts.stages, opts.seed, device, opts.digits, rungs=rungs)]
     with same_random(): seen = ask() if len(images) else []
+    models = read_weights() if len(images) else None
     views = [[o[i] for o in seen] for i in range(len(images))]
     def row(file, images, why): return picture_row(file, images, why,
-        [views.pop(0) for _ in images])
+        [views.pop(0) for _ in images], models)
     rows = [row(file, *o) for file,o in zip(opts.images, read)]
     lines = [l for o in rows for l in row_lines(o, rungs)] if opts.json!='-' else []
     if lines: say('\n'.join(lines))
