@@ -8,7 +8,7 @@ __all__ = ['smooth_stroke', 'draw_strokes', 'web_folder', 'sample_strokes', 'fol
            'measure_models', 'doubt_limits', 'make_weights', 'judge', 'Verdict', 'verdict', 'export_web', 'serve_draw']
 
 # %% ../nbs/14_draw.ipynb #b781c61e
-import hashlib, json, shutil
+import hashlib, json
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from .baseline import PixelSimilarity, mnist_distance
+from .files import make_folder, write_whole
 from .devices import set_seed
 from .serve import FolderServer, open_browser, until_stopped
 from .data import digit_data, mnist, sample_tensors
@@ -200,8 +201,9 @@ def write_weights(
     data,table = pack_tensors(tensors)
     manifest = dict(info, file='weights.bin', bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(), nets=rows, tensors=table)
-    (Path(folder)/'weights.bin').write_bytes(data)
-    (Path(folder)/'weights.json').write_text(json.dumps(manifest, indent=1)+'\n', encoding='utf8')
+    text = json.dumps(manifest, indent=1)+'\n'
+    write_whole(Path(folder)/'weights.bin', data)
+    write_whole(Path(folder)/'weights.json', text.encode())
     return manifest
 
 def read_weights(
@@ -312,10 +314,9 @@ def export_web(
     folder, # Where the page goes; made if need be
 )->Path: # The page, `index.html` in `folder`
     "Copy the page with its weights to `folder`, from where any web server can serve it"
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     for o in web_folder().iterdir():
-        if o.is_file(): shutil.copyfile(o, folder/o.name)
+        if o.is_file(): write_whole(folder/o.name, o.read_bytes())
     return folder/'index.html'
 
 # %% ../nbs/14_draw.ipynb #6630559d
