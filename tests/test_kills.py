@@ -332,6 +332,18 @@ def test_links_pipes_and_permissions(tmp_path):
 
 
 @posix
+def test_nothing_is_planted(tmp_path, monkeypatch):
+    "A link where the part would be is never written through: its name can't be guessed, and nothing may be there"
+    (tmp_path/'victim').write_bytes(b'mine')
+    names = iter(['0'*16, '1'*16])
+    monkeypatch.setattr(files.secrets, 'token_hex', lambda n: next(names))
+    (tmp_path/f'.a.{"0"*16}.part').symlink_to('victim')
+    with pytest.raises(FileExistsError): write_whole(tmp_path/'a', b'theirs')
+    write_whole(tmp_path/'a', b'theirs')
+    assert (tmp_path/'victim').read_bytes() == b'mine' and (tmp_path/'a').read_bytes() == b'theirs'
+
+
+@posix
 def test_open_files_of_this_process(tmp_path):
     "/dev/stdout and its like are written to where they stand"
     r, w = os.pipe()
