@@ -32,7 +32,7 @@ def stack_pairs(
     "`ds` in a form that can be sliced; `ValueError` if no batches can be cut from it"
     if not isinstance(batch_size, int) or batch_size<1:
         raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
-    if not hasattr(ds, '__getitem__'): ds = list(ds)
+    if not (hasattr(ds, '__getitem__') and _has_length(ds)): ds = list(ds)
     if isinstance(ds, list) and ds and isinstance(ds[0], tuple) and len(ds[0])==2:
         columns = collate(ds)
         if is_pair(columns): ds = columns
@@ -44,6 +44,10 @@ def stack_pairs(
         raise ValueError(f"{n} items make no batch of {batch_size}: pass a smaller "
                          "batch_size")
     return ds,n
+
+def _has_length(ds):
+    try: return len(ds)>=0
+    except (TypeError,NotImplementedError): return False
 
 def is_pair(
     ds, # Anything

@@ -5,24 +5,33 @@
 # %% auto #0
 __all__ = ['EVENTS', 'ARCHS', 'DataLoaders', 'SGD', 'Adam', 'Learner', 'Callback', 'CancelBatchException', 'CancelEpochException',
            'CancelFitException', 'TrainEval', 'ToDevice', 'CheckTargets', 'Recorder', 'ProgressCallback', 'OneCycle',
-           'StopOnNaN', 'LRFinder', 'SaveBest', 'EarlyStopping', 'GradientClip', 'MixedPrecision', 'load_learner']
+           'StopOnNaN', 'LRFinder', 'lower_is_better', 'Monitor', 'SaveBest', 'EarlyStopping', 'GradientClip',
+           'MixedPrecision', 'load_learner']
 
 # %% ../nbs/07_learner.ipynb #438fbee7
-import json, math, sys
+import html, json, math, sys, warnings
 from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
+import torch.nn.functional as F
 from fastcore.basics import AttrDict, listify, patch
 from torch import Tensor, nn
 from .checks import Diverged
 from .files import need, write_whole
-from .devices import progress
+from .devices import progress, random_state, set_random_state
+from .digit_loss import mnist_loss
+from .linear_model import batch_accuracy
+from .metrics import accuracy
 from .mlp import make_mlp
+from .pictures import read_image
 from .models import load_model, save_model, saved_info
 from .plots import show_images
 from .resnet18 import layer_shapes, make_resnet18, one_cycle
+from .sgd_quadratic import mse, rmse
 
 # %% ../nbs/07_learner.ipynb #07835e82
 class DataLoaders:
@@ -35,6 +44,16 @@ class DataLoaders:
     def __getitem__(self, i): return (self.train,self.valid)[i]
 
 # %% ../nbs/07_learner.ipynb #96d4b42d
+def _decayed(opt):
+    "The parameters that have a gradient, each after its weight decay"
+    o = opt.param_groups[0]
+    for p in o['params']:
+        if p.grad is None: continue
+        if o['wd'] and p not in opt.spared:
+            if opt.decouple_wd: p.mul_(1-o['lr']*o['wd'])
+            else: p.grad.add_(p, alpha=o['wd'])
+        yield p
+
 class SGD:
     "Steps against the gradient, with momentum and weight decay if asked for"
     def __init__(self,
@@ -51,26 +70,19 @@ class SGD:
     def step(self):
         "Move each parameter that has a gradient"
         o = self.param_groups[0]
-        for p in o['params']:
-            if p.grad is None: continue
-            if o['wd'] and p not in self.spared: self._decay(p, p.grad, o)
-            self._move(p, p.grad, o)
-
-    def _decay(self, p, grad, o):
-        if self.decouple_wd: p.mul_(1-o['lr']*o['wd'])
-        else: grad.add_(p, alpha=o['wd'])
-
-    def _move(self, p, grad, o):
-        if not self.has_mom: return p.add_(grad, alpha=-o['lr'])
-        if p not in self.state: self.state[p] = torch.zeros_like(p)
-        p.add_(self.state[p].mul_(o['mom']).add_(grad), alpha=-o['lr'])
+        for p in _decayed(self):
+            move = p.grad
+            if self.has_mom:
+                if p not in self.state: self.state[p] = torch.zeros_like(p)
+                move = self.state[p].mul_(o['mom']).add_(p.grad)
+            p.add_(move, alpha=-o['lr'])
 
     def zero_grad(self):
         "Forget the gradients"
         for p in self.param_groups[0]['params']: p.grad = None
 
 # %% ../nbs/07_learner.ipynb #7f910675
-class Adam(SGD):
+class Adam:
     "Steps of a similar size for all parameters, by running means of their gradients and of the squares"
     def __init__(self,
         params, # Tensors that collect gradients
@@ -81,20 +93,34 @@ class Adam(SGD):
         wd:float=0.01, # Weight decay
         decouple_wd:bool=True, # As in `SGD`
     ):
-        super().__init__(params, lr, mom, wd, decouple_wd)
-        self.param_groups[0].update(sqr_mom=sqr_mom, eps=eps)
+        self.param_groups = [dict(params=list(params), lr=lr, mom=mom, wd=wd,
+                                  sqr_mom=sqr_mom, eps=eps)]
+        self.decouple_wd,self.spared,self.state = decouple_wd,set(),{}
 
-    def _move(self, p, grad, o):
+    @torch.no_grad()
+    def step(self):
+        "Move each parameter that has a gradient"
+        o = self.param_groups[0]
         m,s = o['mom'],o['sqr_mom']
-        n,avg,sqr = self.state.get(p) or (0,torch.zeros_like(p),torch.zeros_like(p))
-        self.state[p] = n,avg,sqr = n+1,avg.mul_(m).add_(grad, alpha=1-m),sqr.mul_(s).addcmul_(grad, grad, value=1-s)
-        p.addcdiv_(avg, (sqr/(1-s**n)).sqrt_().add_(o['eps']), value=-o['lr']/(1-m**n))
+        for p in _decayed(self):
+            n,avg,sqr = self.state.get(p) or (0,torch.zeros_like(p),torch.zeros_like(p))
+            avg.mul_(m).add_(p.grad, alpha=1-m)
+            sqr.mul_(s).addcmul_(p.grad, p.grad, value=1-s)
+            self.state[p] = n,avg,sqr = n+1,avg,sqr
+            size = (sqr/(1-s**n)).sqrt_().add_(o['eps'])
+            p.addcdiv_(avg, size, value=-o['lr']/(1-m**n))
+
+    def zero_grad(self):
+        "Forget the gradients"
+        for p in self.param_groups[0]['params']: p.grad = None
 
 # %% ../nbs/07_learner.ipynb #71908c9d
 class Learner:
     "What training needs in one place: data, model, loss and optimizer"
     default_cbs,cbs,logger,bar = [],[],print,True
-    opt,shape,epoch,iter,training = None,None,0,-1,False
+    opt,made,shape,cancelled = None,(None,None,()),None,None
+    n_epoch,first,epoch,iter,training = 0,0,0,-1,False
+    in_fit,interrupted,failed = False,False,False
     def __init__(self,
         dls, # Training and validation loader: `DataLoaders`, fastai's or ours, or a pair
         model:nn.Module, # Maps `xb` to scores
@@ -102,16 +128,38 @@ class Learner:
         opt_func=SGD, # Called as `opt_func(params, lr=...)`: `SGD`, `Adam`, or one of PyTorch's
         lr:float=1e-3, # Learning rate where `fit` gets none
         metrics=(), # One function or several of `(preds, targs)`, each a mean over the batch
-        cbs=(), # Callbacks besides `default_cbs`
+        cbs=(), # Callbacks besides `default_cbs`; who is one of these takes its place
         device=None, # Where to train, such as 'cuda' or 'mps'; where `model` is if `None`
         classes=None, # What the scores stand for; if there is one score, what it means above 0 and else
     ):
-        self.dls,self.model,self.loss_func,self.opt_func = dls,model,loss_func,opt_func
+        metrics = [metrics] if callable(metrics) else listify(metrics)
+        _check_parts(model, opt_func, metrics)
+        self.dls,self.model,self.opt_func = dls,model,opt_func
+        self.loss_func,*self.metrics = map(_instance, [loss_func,*metrics])
         self.lr,self.hypers = lr,[{'lr':lr}]
-        self.metrics = [metrics] if callable(metrics) else list(metrics)
-        self.classes = list(getattr(dls, 'vocab', []) if classes is None else classes)
+        if classes is None: classes = getattr(dls, 'vocab', [])
+        self.classes = _plain(list(classes))
         if device is not None: model.to(_checked(device))
-        self.add_cbs([*(o() for o in self.default_cbs),*listify(cbs)])
+        self.add_cbs(self.default_cbs)
+        self.add_cbs(cbs)
+
+def _instance(o): return o() if isinstance(o, type) else o
+
+def _plain(o):
+    "`o`, with lists and Python's own numbers in place of tensors and arrays"
+    if isinstance(o, Mapping): return {k: _plain(v) for k,v in o.items()}
+    if isinstance(o, (list,tuple)): return [_plain(v) for v in o]
+    return o.tolist() if isinstance(o, (Tensor,np.ndarray,np.generic)) else o
+
+def _check_parts(model, opt_func, metrics):
+    "`ValueError` for a class in place of a model, and for what can't be called"
+    if isinstance(model, type):
+        raise ValueError(f"the model is the class {model.__name__}: make one")
+    if not callable(opt_func):
+        raise ValueError("pass what makes an optimizer, such as the class, and not one")
+    for o in metrics:
+        if callable(o): continue
+        raise ValueError(f"a metric is called with (preds, targs), and {o!r} can't be")
 
 def _checked(device):
     try: return torch.empty(0, device=device).device
@@ -123,28 +171,60 @@ EVENTS = {f'{when}_{what}' for what in ('fit','epoch','train','validate','batch'
           for when in ('before','after')} | {f'after_cancel_{o}' for o in ('fit','epoch','batch')}
 
 class Callback:
-    "Methods named after events, which its `learn` calls when these come; a smaller `order` is called earlier"
-    order,learn = 0,None
+    """Methods named after events, which its `learn` calls when these come
+
+    A smaller `order` is called earlier. Of a class that is `alone`, a learner has one.
+    `lr_find` calls those that are `in_lr_find`; `remembers` names what a training that
+    is resumed must have back"""
+    order,learn,alone,in_lr_find,remembers = 0,None,False,True,()
 
 def _listen(learn, cbs):
     "From now on `cbs` are called, and nobody else"
     learn.cbs = sorted(cbs, key=lambda o: o.order)
     learn.handlers = {e: [getattr(o, e) for o in learn.cbs if hasattr(o, e)] for e in EVENTS}
 
+def _serve(cbs, learn):
+    "Let `cbs` work for `learn`; `ValueError` if one is in the middle of a training"
+    for cb in cbs:
+        if cb.learn is not learn and getattr(cb.learn, 'in_fit', False):
+            raise ValueError(f"{type(cb).__name__} serves a Learner that is training: "
+                             "make another one")
+        cb.learn = learn
+
+def _check_cb(cb):
+    "`ValueError` for what is no callback, or waits for an event that there isn't"
+    name = type(cb).__name__
+    if not isinstance(cb, Callback):
+        raise ValueError(f"expected a Callback, got {name} {cb!r}")
+    heard = [o for o in dir(cb) if o.startswith(('before_','after_'))]
+    strange = [o for o in heard if o not in EVENTS]
+    if strange:
+        raise ValueError(f"{name} waits for {strange}, but the events are "
+                         f"{sorted(EVENTS)}")
+
+def _kind(cb):
+    "The class of `cb` of which a learner has one; `None` if it may have many"
+    return next((k for k in type(cb).__mro__ if vars(k).get('alone')), None)
+
 @patch
-def add_cbs(self:Learner, cbs): # One callback or several
-    "Call `cbs` too; `ValueError` if one waits for an event that there isn't"
-    for cb in listify(cbs):
-        strange = [o for o in dir(cb) if o.startswith(('before_','after_')) and o not in EVENTS]
-        if strange: raise ValueError(f"{type(cb).__name__} waits for {strange}, but the events are {sorted(EVENTS)}")
-        cb.learn = self
-    _listen(self, [*self.cbs,*listify(cbs)])
+def add_cbs(self:Learner, cbs): # One callback or several; of a class, one is made
+    "Call `cbs` too; `ValueError` for what is no callback, or is there twice"
+    new,others = [_instance(o) for o in listify(cbs)],self.cbs
+    for cb in new: _check_cb(cb)
+    kinds = [k for k in map(_kind, new) if k]
+    for k in kinds:
+        if kinds.count(k)>1: raise ValueError(f"two {k.__name__} are one too many")
+    others = [o for o in others if _kind(o) not in kinds]
+    cbs = [*others,*new]
+    if len({*map(id, cbs)})<len(cbs): raise ValueError("a callback is there twice")
+    _serve(new, self)
+    _listen(self, cbs)
 
 @patch
 def remove_cbs(self:Learner, cbs): # One callback, several, or a class of them
     "Don't call `cbs` any more"
     gone = [o for o in self.cbs if isinstance(o, cbs)] if isinstance(cbs, type) else listify(cbs)
-    _listen(self, [o for o in self.cbs if o not in gone])
+    _listen(self, [o for o in self.cbs if not any(o is g for g in gone)])
 
 @patch
 def __call__(self:Learner, event):
@@ -160,32 +240,73 @@ def _with_events(learn, what, f, cancel=()):
     try:
         learn(f'before_{what}')
         f(learn)
-    except cancel: learn(f'after_cancel_{what}')
+        learn.cancelled = None
+    except cancel:
+        learn.cancelled = what
+        learn(f'after_cancel_{what}')
     learn(f'after_{what}')
 
 @patch
-def one_batch(self:Learner, batch): # `(xb, yb)`, or just `xb`
-    "Predict; if there are targets, measure the loss; in training, step"
+def one_batch(self:Learner, batch): # `(xb, yb)`, or just `xb` where there is no loss
+    "Predict; measure the loss, if there is one; in training, step"
+    if isinstance(batch, Mapping):
+        raise ValueError(f"a batch is a dict with {sorted(map(str, batch))}: "
+                         "give tuples `(xb, yb)`")
     batch = tuple(batch) if isinstance(batch, (tuple,list)) else (batch,)
     n = max(1, len(batch)-1)
-    self.xb,self.yb,self.loss = batch[:n],batch[n:],None
+    self.xb,self.yb,self.pred,self.loss = batch[:n],batch[n:],None,None
     _with_events(self, 'batch', _do_batch, CancelBatchException)
 
 def _do_batch(learn):
     learn('before_pred')
-    learn.pred = learn.model(*learn.xb)
+    learn.pred = _scores(learn)
     learn('after_pred')
-    if not learn.yb: return
+    if learn.loss_func is None: return
+    if not learn.yb:
+        raise ValueError("there are no targets in this batch: a loader gives (xb, yb)")
     learn('before_loss')
     learn.loss_grad = learn.loss_func(learn.pred, *learn.yb)
+    _check_loss(learn.loss_grad, learn.training)
     learn.loss = learn.loss_grad.detach()
     learn('after_loss')
     if not learn.training: return
-    _with_events(learn, 'backward', lambda o: o.loss_grad.backward())
+    _with_events(learn, 'backward', _backward)
     _with_events(learn, 'step', lambda o: o.opt.step())
     learn.opt.zero_grad()
 
+def _scores(learn):
+    "What the model says; `ValueError` if batch norm can't learn from a batch of one"
+    try: return learn.model(*learn.xb)
+    except ValueError as e:
+        if 'more than 1 value per channel' not in str(e): raise
+        raise ValueError("batch norm can't learn from a batch of one item: pass "
+                         "`drop_last=True` to the loader") from e
+
+def _check_loss(loss, training):
+    "`ValueError` unless `loss` is one number, in training with a gradient"
+    is_tensor = isinstance(loss, Tensor)
+    if not is_tensor or loss.numel()!=1:
+        found = f"a tensor {list(loss.shape)}" if is_tensor else type(loss).__name__
+        raise ValueError(f"the loss function gave {found}, expected a tensor of one "
+                         "number: take the mean")
+    if training and not loss.requires_grad:
+        raise ValueError("the loss has no gradient, so nothing is learned: "
+                         "is it a metric, or detached?")
+
+def _backward(learn):
+    "Gradients of all parameters; `ValueError` if none gets one"
+    learn.loss_grad.backward()
+    opt,_,params = learn.made
+    if learn.iter==0 and learn.opt is opt and all(p.grad is None for p in params):
+        raise ValueError("the loss doesn't depend on the model's parameters, "
+                         "so nothing is learned")
+
 # %% ../nbs/07_learner.ipynb #82d6e1df
+def _length(dl):
+    "How many batches `dl` gives; `None` if it doesn't say"
+    try: return len(dl)
+    except (TypeError,NotImplementedError): return None
+
 @patch
 def all_batches(self:Learner,
     dl, # Gives batches
@@ -193,8 +314,7 @@ def all_batches(self:Learner,
 ):
     "One pass over `dl`; `ValueError` if it is empty"
     what = 'train' if training else 'validate'
-    self.dl,self.training,self.iter = dl,training,-1
-    self.n_iter = len(dl) if hasattr(dl, '__len__') else None
+    self.dl,self.training,self.iter,self.n_iter = dl,training,-1,_length(dl)
     with torch.set_grad_enabled(training):
         self(f'before_{what}')
         for self.iter,batch in enumerate(self.dl): self.one_batch(batch)
@@ -202,15 +322,40 @@ def all_batches(self:Learner,
     self(f'after_{what}')
 
 # %% ../nbs/07_learner.ipynb #55953543
+def _trainable(learn):
+    "Parameters that want a gradient; `ValueError` if there are none, or no loss"
+    params = [p for p in learn.model.parameters() if p.requires_grad]
+    if not params: raise ValueError("the model has no parameters that want a gradient")
+    if learn.loss_func is None:
+        raise ValueError("training needs a loss: pass `loss_func` to the Learner")
+    return params
+
 @patch
 def create_opt(self:Learner):
     "A new optimizer; `ValueError` if there is nothing to train, or no loss to do it with"
-    params = [p for p in self.model.parameters() if p.requires_grad]
-    if not params: raise ValueError("the model has no parameters that want a gradient")
-    if self.loss_func is None: raise ValueError("training needs a loss: pass `loss_func` to the Learner")
-    self.opt,norms = self.opt_func(params, lr=self.lr),(nn.modules.batchnorm._NormBase,nn.LayerNorm)
-    if isinstance(self.opt, SGD): self.opt.spared = {p for m in self.model.modules()
+    params,norms = _trainable(self),(nn.modules.batchnorm._NormBase,nn.LayerNorm)
+    self.opt = self.opt_func(params, lr=self.lr)
+    self.made = self.opt,self.opt_func,params
+    if hasattr(self.opt, 'spared'): self.opt.spared = {p for m in self.model.modules()
         for n,p in m.named_parameters(recurse=False) if n=='bias' or isinstance(m, norms)}
+
+def _renew_opt(learn):
+    "Another optimizer for new parameters; what the old one knows of others stays"
+    params,(opt,func,known) = _trainable(learn),learn.made
+    if learn.opt is not opt: return _check_opt(learn.opt, params)
+    if func is learn.opt_func and {*map(id, params)} <= {*map(id, known)}: return
+    learn.create_opt()
+    if type(opt) is not type(learn.opt) or not hasattr(opt, 'state'): return
+    mine = set(map(id, params))
+    learn.opt.state.update({p: v for p,v in opt.state.items() if id(p) in mine})
+
+def _check_opt(opt, params):
+    "`ValueError` if `opt`, set from outside, holds nothing of the model"
+    plain = [dict(params=getattr(opt, 'params', params))]
+    groups = getattr(opt, 'param_groups', None) or plain
+    held = {id(p) for o in groups for p in o['params']}
+    if not any(id(p) in held for p in params):
+        raise ValueError("the optimizer holds no parameter of the model")
 
 @patch
 def set_hypers(self:Learner,
@@ -220,7 +365,7 @@ def set_hypers(self:Learner,
     "Change the optimizer's settings, whatever it calls them"
     self.hypers = getattr(self.opt, 'hypers', None) or getattr(self.opt, 'param_groups', None) or [vars(self.opt)]
     for o in self.hypers:
-        o['lr'] = lr
+        o['lr'] = float(lr)
         if mom is None: continue
         if 'mom' in o: o['mom'] = mom
         elif 'betas' in o: o['betas'] = mom,o['betas'][1]
@@ -235,9 +380,19 @@ def _for_now(o, **attrs):
     try: yield o
     finally: vars(o).update(before)
 
+def _loader(learn, i):
+    "Loader `i` of `dls`; `ValueError` if there is none"
+    if learn.dls is None:
+        raise ValueError("this Learner has no data: make one with `dls`")
+    try:
+        if learn.dls[i] is not None: return learn.dls[i]
+    except (LookupError,TypeError): pass
+    raise ValueError("`dls` is a pair of loaders, to train with and to measure on, and "
+                     f"not {type(learn.dls).__name__}")
+
 def _do_epoch(learn):
-    learn.all_batches(learn.dls[0], True)
-    learn.all_batches(learn.dls[1], False)
+    learn.all_batches(_loader(learn, 0), True)
+    learn.all_batches(_loader(learn, 1), False)
 
 @patch
 def fit(self:Learner,
@@ -247,25 +402,70 @@ def fit(self:Learner,
     reset_opt:bool=False, # Let the optimizer forget earlier steps?
 ):
     "Train and measure `n_epoch` times; Ctrl-C ends it with what has been learned so far"
+    if self.in_fit: raise ValueError("this Learner is training already")
+    if n_epoch<0: raise ValueError(f"n_epoch is {n_epoch}, expected 0 or more")
+    _loader(self, 1)
     if self.opt is None or reset_opt: self.create_opt()
+    else: _renew_opt(self)
     self.set_hypers(self.lr if lr is None else lr)
-    self.n_epoch,self.epoch = n_epoch,0
+    self.n_epoch,self.first,self.epoch,self.iter = n_epoch,0,0,-1
+    self.interrupted = self.failed = False
     with _for_now(self, cbs=self.cbs, handlers=self.handlers):
         self.add_cbs(cbs)
-        try:
-            self('before_fit')
-            for self.epoch in range(n_epoch): _with_events(self, 'epoch', _do_epoch, CancelEpochException)
-        except CancelFitException: self('after_cancel_fit')
-        except KeyboardInterrupt: print(f"Ctrl-C in epoch {self.epoch}, batch {self.iter}: training ends, the model can be used")
-        finally:
-            if self.opt: self.opt.zero_grad()
-            self.model.eval()
-            self('after_fit')
+        _serve(self.cbs, self)
+        _run_fit(self, _do_epoch)
+
+def _epochs(learn, do_epoch, begun):
+    "Epochs, until one wants no more; who hears that it begins is put into `begun`"
+    try:
+        for cb in learn.cbs:
+            if hasattr(cb, 'before_fit'): cb.before_fit()
+            begun.append(cb)
+        for learn.epoch in range(learn.first, learn.n_epoch):
+            _with_events(learn, 'epoch', do_epoch, CancelEpochException)
+    except CancelFitException: learn('after_cancel_fit')
+
+def _run_fit(learn, do_epoch):
+    "All epochs, and a tidy end; the first error is the one that is raised"
+    begun,learn.in_fit = [],True
+    try: _epochs(learn, do_epoch, begun)
+    except KeyboardInterrupt:
+        learn.interrupted = True
+        _say(learn, f"Ctrl-C in epoch {learn.epoch}, batch {learn.iter}: "
+                    "training ends here, with what has been learned so far")
+    except BaseException as e:
+        learn.failed = True
+        _end_fit(learn, begun, e)
+        raise
+    if (error := _end_fit(learn, begun)) is not None: raise error
+
+def _end_fit(learn, begun, error=None):
+    "Who has begun hears `after_fit`; gives the first error, with notes of later ones"
+    learn.in_fit = False
+    ends = [o.after_fit for o in learn.cbs if o in begun and hasattr(o, 'after_fit')]
+    for f in (partial(_tidy, learn),*ends):
+        try: f()
+        except BaseException as e:
+            learn.failed = True
+            learn.interrupted |= isinstance(e, KeyboardInterrupt)
+            if error is None: error = e
+            else: error.add_note(f"then, while tidying up, {type(e).__name__}: {e}")
+    return error
+
+def _tidy(learn):
+    if learn.opt: learn.opt.zero_grad()
+    learn.model.zero_grad()
+    learn.model.eval()
+
+def _say(learn, line):
+    "Where the table goes; on stderr if there is none"
+    if learn.logger: learn.logger(line)
+    else: print(line, file=sys.stderr)
 
 # %% ../nbs/07_learner.ipynb #75a2612a
 class TrainEval(Callback):
     "Tells the model whether it is to learn or to be measured"
-    order = -10
+    order,alone = -10,True
     def before_train(self):
         "Learn"
         self.learn.model.train()
@@ -279,7 +479,7 @@ def _device(model): return next((p.device for p in model.parameters()), torch.de
 
 class ToDevice(Callback):
     "Brings each batch to where the model is"
-    order = -5
+    order,alone = -5,True
     def before_train(self):
         "Look where the model is"
         self.device = _device(self.learn.model)
@@ -292,30 +492,54 @@ class ToDevice(Callback):
 
 # %% ../nbs/07_learner.ipynb #37b850d0
 class CheckTargets(Callback):
-    "Looks at the first batch of each pass: can its targets be those of its scores?"
+    "Looks at each batch: can its targets be those of its scores?"
+    alone = True
     def before_loss(self):
         "`ValueError` for shapes that would be broadcast, or a dtype that doesn't fit"
-        if self.learn.iter>0: return
         pred,targ = self.learn.pred,self.learn.yb[0]
         if not (isinstance(pred, Tensor) and isinstance(targ, Tensor)): return
-        found = f"scores are {list(pred.shape)} of {pred.dtype}, targets {list(targ.shape)} of {targ.dtype}: "
-        if len(pred)!=len(targ): raise ValueError(found+"there should be a target for each item")
-        if targ.is_floating_point() and pred.shape!=targ.shape:
-            raise ValueError(found+"give both one shape, see `unsqueeze`; numbers of classes should be int64")
-        if not targ.is_floating_point() and pred.shape==targ.shape: raise ValueError(found+"make the targets float")
+        wrong = _misfit(pred, targ)
+        if not wrong: return
+        found = [f'{list(o.shape)} of {o.dtype}' for o in (pred,targ)]
+        raise ValueError(f"scores are {found[0]}, targets {found[1]}: {wrong}")
+
+def _misfit(pred, targ):
+    "What is wrong with `targ` as targets of `pred`; `None` if nothing is"
+    if pred.shape[:1]!=targ.shape[:1]: return "there should be a target for each item"
+    if targ.is_floating_point():
+        if pred.shape==targ.shape: return
+        return "give both one shape, see `unsqueeze`; classes should be int64"
+    if pred.shape==targ.shape: return "make the targets float"
+    several = pred.ndim>1 and pred.shape[1]>1
+    if several and targ.shape==pred.shape[:1]+pred.shape[2:]: return
+    return "make them float, in the shape of the scores, or a class for each row"
 
 # %% ../nbs/07_learner.ipynb #d70b8bc6
+def _name(metric):
+    "Functions have a name, partials that of theirs, objects that of their class"
+    while isinstance(metric, partial): metric = metric.func
+    return getattr(metric, '__name__', type(metric).__name__)
+
+def _unlike(names):
+    "`names`, where those that have occurred get a number"
+    before = [names[:i].count(n) for i,n in enumerate(names)]
+    return [f'{n}_{k+1}' if k else n for n,k in zip(names, before)]
+
 class Recorder(Callback):
     "Notes learning rate and loss of each batch, and a row of results for each epoch"
     order,values,names,new,share = 50,(),(),(),(1-torch.tensor(0.98)).item()
+    lrs,losses,iters,alone = (),(),(),True
+    remembers = 'values','lrs','losses','iters','mean'
     def before_fit(self):
         "Begin a new record"
         self.values,self.lrs,self.losses,self.iters,self.new,self.mean = [],[],[],[],[],0.
-        self.names = ['train_loss','valid_loss',*(getattr(o, 'func', o).__name__ for o in self.learn.metrics)]
+        metrics = map(_name, self.learn.metrics)
+        self.names = _unlike(['train_loss','valid_loss',*metrics])
 
     def before_validate(self):
         "Nothing counted yet"
-        self.counted,self.measured = [],[]
+        self.counted = []
+        self.measured = [math.nan]*(1+len(self.learn.metrics))
     before_epoch = before_validate
 
     def after_batch(self):
@@ -336,19 +560,25 @@ class Recorder(Callback):
 
     def after_validate(self):
         "Take the means over all items"
-        ns,*columns = zip(*self.counted) if self.counted else [[]]
+        if not self.counted: return
+        ns,*columns = zip(*self.counted)
         self.measured = [sum(n*float(v) for n,v in zip(ns, o))/sum(ns) for o in columns]
 
     def after_epoch(self):
-        "Add a row"
+        "Add a row; what did not happen is NaN"
         self.after_train()
-        self.values.append([*self.losses[-1:],*self.measured])
+        begin = self.iters[-1] if self.iters else 0
+        loss = self.losses[-1] if len(self.losses)>begin else math.nan
+        row = [loss,*self.measured]
+        self.values.append([math.nan]*len(row) if self.learn.cancelled else row)
         self.iters.append(len(self.losses))
 
 @patch(as_prop=True)
 def recorder(self:Learner):
-    "The `Recorder` among the callbacks"
-    return next(o for o in self.cbs if isinstance(o, Recorder))
+    "The `Recorder` among the callbacks; `ValueError` if there is none"
+    for o in self.cbs:
+        if isinstance(o, Recorder): return o
+    raise ValueError("this Learner has no Recorder, which notes what is measured")
 
 # %% ../nbs/07_learner.ipynb #e902fcfa
 def _live_output():
@@ -360,7 +590,7 @@ def _live_output():
 
 class ProgressCallback(Callback):
     "A table of the epochs and a bar over the batches in a notebook, plain lines elsewhere"
-    order = 60
+    order,alone,in_lr_find = 60,True,False
     def before_fit(self):
         "The head of the table"
         self.rows = [['epoch',*self.learn.recorder.names]]
@@ -371,13 +601,22 @@ class ProgressCallback(Callback):
         if self.learn.bar: self.learn.dl = progress(self.learn.dl, f'epoch {self.learn.epoch}')
 
     def after_epoch(self):
-        "Show a row"
-        self.rows.append([str(self.learn.epoch),*(f'{v:.6f}' for v in self.learn.recorder.values[-1])])
-        if not self.learn.logger: return
-        html = ''.join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in self.rows)
-        if self.place: return self.place.update({'text/html': f'<table>{html}</table>'}, raw=True)
+        "Show what is new in the record"
+        log,shown = self.learn.logger,len(self.rows)
+        for row in self.learn.recorder.values[shown-1:]:
+            self.rows.append([str(len(self.rows)-1),*(f'{v:.6f}' for v in row)])
+            if log and not self.place: self._log(log)
+        if log and self.place and len(self.rows)>shown:
+            self.place.update({'text/html': self._table()}, raw=True)
+    after_fit = after_epoch
+
+    def _log(self, log):
         for row in self.rows[0 if len(self.rows)==2 else -1:]:
-            self.learn.logger('  '.join(v.rjust(max(len(n), 8)) for n,v in zip(self.rows[0], row)))
+            log('  '.join(v.rjust(max(len(n), 8)) for n,v in zip(self.rows[0], row)))
+
+    def _table(self):
+        def tr(row): return ''.join(f'<td>{html.escape(o)}</td>' for o in row)
+        return f"<table>{''.join(f'<tr>{tr(o)}</tr>' for o in self.rows)}</table>"
 
 @patch
 def no_bar(self:Learner):
@@ -392,6 +631,7 @@ def no_logging(self:Learner):
 # %% ../nbs/07_learner.ipynb #c5a96596
 class OneCycle(Callback):
     "A learning rate that rises and falls, while momentum falls and rises"
+    alone,in_lr_find = True,False
     def __init__(self,
         lr_max:float, # Highest learning rate
         div:float=25., # The first one is `lr_max/div`
@@ -426,7 +666,7 @@ def _copy(model): return {k: v.detach().clone() for k,v in model.state_dict().it
 
 class StopOnNaN(Callback):
     "Ends training when a loss isn't finite, and brings back the last weights that gave finite ones"
-    order = 40
+    order,alone,in_lr_find = 40,True,False
     def __init__(self, every:int=25): self.every = every # Batches from one look to the next
 
     def before_fit(self):
@@ -437,7 +677,7 @@ class StopOnNaN(Callback):
         "Note the loss; every now and then look back, and keep the weights"
         o = self.learn
         if not o.training: return
-        self.seen.append((o.iter,o.loss,o.hypers[-1]['lr']))
+        self.seen.append((o.epoch,o.iter,o.loss,o.hypers[-1]['lr']))
         if o.iter%self.every: return
         self.after_train()
         self.kept = _copy(o.model)
@@ -445,12 +685,17 @@ class StopOnNaN(Callback):
     def after_train(self):
         "`Diverged` if a loss since the last look isn't finite"
         seen,self.seen = self.seen,[]
-        for i,loss,lr in seen:
+        for epoch,i,loss,lr in seen:
             if math.isfinite(loss): continue
             if self.kept: self.learn.model.load_state_dict(self.kept)
             self.learn.opt = None
-            raise Diverged(f"the loss is {float(loss)} in epoch {self.learn.epoch}, batch {i}, at lr={lr:g}; the model has "
-                           "its last good weights back. Try a lower lr, and look for NaN in that batch")
+            raise Diverged(f"the loss is {float(loss)} in epoch {epoch}, batch {i}, at "
+                           f"lr={lr:g}; the model has its last good weights back. "
+                           "Try a lower lr, and look for NaN in that batch")
+
+    def after_fit(self):
+        "A last look, as training may have ended in the middle of an epoch"
+        if not self.learn.failed: self.after_train()
 
 Learner.default_cbs = [TrainEval,ToDevice,CheckTargets,Recorder,ProgressCallback,StopOnNaN]
 
@@ -471,29 +716,79 @@ class LRFinder(Recorder):
         "Note the smoothed loss; enough if it is four times the best, not finite, or of the last batch"
         super().after_batch()
         self.after_train()
-        if not self.losses[-1]<=4*min(self.losses) or len(self.lrs)>=self.num_it: raise CancelFitException
-
-    def before_validate(self):
-        "There is nothing to measure"
-        raise CancelEpochException
+        if self.learn.loss is None: return
+        best = min(self.losses)
+        most = 4*best if best>0 else -2*best
+        enough = len(self.lrs)>=self.num_it
+        if enough or not self.losses[-1]<=most: raise CancelFitException
 
     def valley(self):
         "The learning rate in the middle of the longest fall of the loss, as fastai suggests it"
         skip = self.num_it//10
         lrs,losses = self.lrs[skip:-5],[o for o in self.losses[skip:-5] if math.isfinite(o)]
-        if not losses: raise ValueError(f"only {len(self.lrs)} batches until the loss exploded: begin with a lower `start_lr`")
+        if not losses: raise ValueError(self._too_few())
         falls = []
         for i,o in enumerate(losses): falls.append(1+max((falls[j] for j in range(i) if o<losses[j]), default=0))
         longest = max(falls)
         return lrs[max(0, falls.index(longest)-longest+int(longest/3)+int(longest/6))]
 
+    def _too_few(self):
+        n = len(self.lrs)
+        if n==self.num_it:
+            return f"{n} batches are too few to see the loss fall: try more, by `num_it`"
+        return (f"only {n} batches until the loss exploded: begin with a lower "
+                "`start_lr`")
+
 # %% ../nbs/07_learner.ipynb #f83076c5
+def _generators(learn, dl=None):
+    "What the loaders of `learn`, and `dl`, draw from, where it isn't PyTorch's own"
+    dls = learn.dls
+    if not isinstance(dls, (list,tuple)):
+        dls = [getattr(dls, o, None) for o in ('train','valid')]
+    owners = [o for d in (*dls,dl) for o in (d,getattr(d, 'sampler', None))]
+    found = [getattr(o, 'generator', None) for o in owners]
+    return list({id(o): o for o in found if isinstance(o, torch.Generator)}.values())
+
+@contextmanager
+def _untouched(learn, dl=None):
+    "In a `with` of this: modes, random numbers and work in progress stay as they are"
+    modes = [(m,m.training) for m in learn.model.modules()]
+    records = [o for o in learn.cbs if isinstance(o, Recorder)]
+    was = [(o,dict(vars(o))) for o in (learn,*records)]
+    where = _device(learn.model),_generators(learn, dl)
+    state = random_state(*where)
+    _serve(learn.cbs, learn)
+    learn.in_fit = False
+    learn.model.eval()
+    try: yield
+    finally:
+        for o,attrs in was:
+            vars(o).clear()
+            vars(o).update(attrs)
+        for m,training in modes: m.training = training
+        set_random_state(state, *where)
+
+@patch
+def random_numbers(self:Learner)->dict: # Something that `torch.save` can write
+    "Where all random numbers of a training stand, those of its loaders included"
+    return random_state(_device(self.model), _generators(self))
+
+@patch
+def set_random_numbers(self:Learner, state): # What `random_numbers` has given
+    "Go on with random numbers from there"
+    set_random_state(state, _device(self.model), _generators(self))
+
+# %% ../nbs/07_learner.ipynb #9c1d7a02
 def _axes(ax, **labels):
     "`ax`, or new axes if it is `None`, with `labels`"
     plt = need('matplotlib.pyplot')
     ax = plt.subplots()[1] if ax is None else ax
     ax.set(**labels)
     return ax
+
+@torch.no_grad()
+def _put_back(tensors, kept):
+    for t,o in zip(tensors, kept): t.copy_(o)
 
 @patch
 def lr_find(self:Learner,
@@ -503,13 +798,23 @@ def lr_find(self:Learner,
     show_plot:bool=True, # Draw the losses?
 )->AttrDict: # A learning rate, as `.valley`
     "Try learning rates on a few batches; model and record stay as they are"
-    finder,kept = LRFinder(start_lr, end_lr, num_it),_copy(self.model)
-    others = [o for o in self.cbs if not isinstance(o, (Recorder,ProgressCallback,StopOnNaN))]
+    finder,dl = LRFinder(start_lr, end_lr, num_it),_loader(self, 0)
+    others = [o for o in self.cbs if o.in_lr_find and not isinstance(o, Recorder)]
+    tensors = [*self.model.parameters(),*self.model.buffers()]
+    kept = [t.detach().clone() for t in tensors]
     try:
-        with _for_now(self, opt=None, cbs=others): self.fit(num_it, cbs=finder)
-    finally: self.model.load_state_dict(kept)
+        with _untouched(self):
+            _listen(self, others)
+            self.add_cbs(finder)
+            self.create_opt()
+            self.n_epoch,self.first,self.epoch,self.iter = num_it,0,0,-1
+            self.interrupted = self.failed = False
+            _run_fit(self, lambda o: o.all_batches(dl, True))
+            if self.interrupted: raise KeyboardInterrupt
+    finally: _put_back(tensors, kept)
+    found = AttrDict(valley=finder.valley())
     if show_plot: _axes(None, xscale='log', xlabel='learning rate', ylabel='loss').plot(finder.lrs[:-5], finder.losses[:-5])
-    return AttrDict(valley=finder.valley())
+    return found
 
 # %% ../nbs/07_learner.ipynb #15266a32
 @patch
@@ -520,7 +825,8 @@ def plot_loss(self:Recorder,
     "Training loss of each step and validation loss after each epoch"
     ax = _axes(ax, xlabel='step', ylabel='loss')
     ax.plot(range(skip_start, len(self.losses)), self.losses[skip_start:], label='training')
-    ax.plot(self.iters, [row[1] for row in self.values], label='validation')
+    seen = [(i,row[1]) for i,row in zip(self.iters, self.values)]
+    ax.plot([i for i,_ in seen], [o for _,o in seen], label='validation')
     ax.legend()
 
 @patch
@@ -533,49 +839,104 @@ def plot_metric(self:Recorder,
     _axes(ax, xlabel='epoch', ylabel=self.names[i]).plot([row[i] for row in self.values])
 
 # %% ../nbs/07_learner.ipynb #879509c3
-class SaveBest(Callback):
-    "Keeps the weights of the best epoch, and puts them back at the end"
-    order = 70
+_LOWER = dict.fromkeys([
+    mse, rmse, mnist_loss, F.l1_loss, F.mse_loss, F.smooth_l1_loss, F.huber_loss,
+    F.cross_entropy, F.nll_loss, F.kl_div, F.binary_cross_entropy,
+    F.binary_cross_entropy_with_logits], True)
+_LOWER.update({accuracy: False, batch_accuracy: False})
+
+def lower_is_better(
+    metric, # A function of `(preds, targs)`, a partial of one, or an object
+)->bool|None: # `None` if nobody has said so
+    "Is less of `metric` better? It may say so itself, in an attribute of this name"
+    said = getattr(metric, 'lower_is_better', None)
+    if said is not None: return said
+    if isinstance(metric, partial): return lower_is_better(metric.func)
+    if isinstance(metric, nn.modules.loss._Loss): return True
+    return _LOWER.get(metric)
+
+class Monitor(Callback):
+    "Knows of a column of the record which epoch was the best"
+    in_lr_find,remembers = False,('best','epoch','since')
     def __init__(self,
-        file=None, # Where to save the best as well
-        monitor:str='valid_loss', # Column of `recorder.names`; less is better if it is a loss or an error
-    ): self.file,self.monitor = file,monitor
+        monitor:str='valid_loss', # Column of `recorder.names`
+        lower:bool|None=None, # Is less better? `None` asks `lower_is_better`
+    ): self.monitor,self.lower = monitor,lower
 
     def before_fit(self):
-        "Nothing is best yet"
-        self.best,self.epoch,self.kept = math.inf,0,None
+        "Nothing is best yet; `ValueError` if nobody knows the column, or what is better"
+        names,self.best,self.epoch,self.since = self.learn.recorder.names,math.inf,0,0
+        if self.monitor not in names:
+            raise ValueError(f"there is no column {self.monitor!r}, only {names}")
+        self.column = names.index(self.monitor)
+        lower = self._known() if self.lower is None else self.lower
+        if lower is None:
+            raise ValueError(f"is less {self.monitor!r} better, or more? "
+                             "Say `lower=True` or `lower=False`")
+        self.sign = 1 if lower else -1
+
+    def _known(self):
+        "The first two columns are losses, the others ask their metric"
+        if self.column<2: return True
+        metric = self.learn.metrics[self.column-2]
+        return True if metric is self.learn.loss_func else lower_is_better(metric)
+
+    def improved(self,
+        min_delta:float=0., # How much counts as better
+    )->bool:
+        "Is this epoch the best so far? One that was cancelled is none"
+        o = self.learn
+        if o.cancelled: return False
+        score = o.recorder.values[-1][self.column]*self.sign
+        self.since += 1
+        if not score<self.best-min_delta: return False
+        self.best,self.epoch,self.since = score,o.epoch,0
+        return True
+
+class SaveBest(Monitor):
+    "Keeps the weights of the best epoch, and puts them back at the end"
+    order,remembers = 70,(*Monitor.remembers,'kept')
+    def __init__(self,
+        file=None, # Where to save the best; until the end, as of an interrupted training
+        monitor:str='valid_loss', # As in `Monitor`
+        lower:bool|None=None, # As in `Monitor`
+    ):
+        super().__init__(monitor, lower)
+        self.file = file
+
+    def before_fit(self):
+        "Nothing is kept yet"
+        super().before_fit()
+        self.kept = None
 
     def after_epoch(self):
         "Keep what is best"
-        if not self._improved(): return
+        if not self.improved(): return
         self.kept = _copy(self.learn.model)
         if self.file: self.learn.save(self.file)
 
-    def _improved(self, min_delta=0.):
-        "Is this epoch the best so far? `ValueError` if there is no such column"
-        o = self.learn.recorder
-        if self.monitor not in o.names: raise ValueError(f"there is no column {self.monitor!r}, only {o.names}")
-        score = o.values[-1][o.names.index(self.monitor)]*(1 if 'loss' in self.monitor or 'error' in self.monitor else -1)
-        if not score<self.best-min_delta: return False
-        self.best,self.epoch = score,self.learn.epoch
-        return True
-
     def after_fit(self):
-        "Back to the best"
-        if self.kept: self.learn.model.load_state_dict(self.kept)
+        "Back to the best, unless an error has ended training"
+        if self.learn.failed or not self.kept: return
+        self.learn.model.load_state_dict(self.kept)
+        if self.file: self.learn.save(self.file)
 
-class EarlyStopping(SaveBest):
+class EarlyStopping(Monitor):
     "Ends training when nothing gets better; the weights stay those of the last epoch"
     order = 80
     def __init__(self,
-        monitor:str='valid_loss', # As in `SaveBest`
+        monitor:str='valid_loss', # As in `Monitor`
         patience:int=1, # Epochs without a better one
         min_delta:float=0., # How much counts as better
-    ): self.monitor,self.patience,self.min_delta = monitor,patience,min_delta
+        lower:bool|None=None, # As in `Monitor`
+    ):
+        super().__init__(monitor, lower)
+        self.patience,self.min_delta = patience,min_delta
 
     def after_epoch(self):
         "Has it been too long?"
-        if not self._improved(self.min_delta) and self.learn.epoch-self.epoch>=self.patience: raise CancelFitException
+        if self.learn.cancelled or self.improved(self.min_delta): return
+        if self.since>=self.patience: raise CancelFitException
 
 # %% ../nbs/07_learner.ipynb #9148f125
 class GradientClip(Callback):
@@ -588,10 +949,13 @@ class GradientClip(Callback):
 
 class MixedPrecision(Callback):
     "Computes the model in bfloat16; weights, scores and losses stay float32"
+    alone = True
     def before_fit(self):
         "Change what the model does"
-        o = self.learn.model
-        o.forward = torch.autocast(_device(o).type, torch.bfloat16)(o.forward)
+        self.model = self.learn.model
+        self.own = {k: v for k,v in vars(self.model).items() if k=='forward'}
+        half = torch.autocast(_device(self.model).type, torch.bfloat16)
+        self.model.forward = half(self.model.forward)
 
     def after_pred(self):
         "Scores for the loss"
@@ -599,7 +963,9 @@ class MixedPrecision(Callback):
 
     def after_fit(self):
         "Change it back"
-        vars(self.learn.model).pop('forward', None)
+        vars(self.model).pop('forward', None)
+        vars(self.model).update(self.own)
+
 
 # %% ../nbs/07_learner.ipynb #e06f985d
 @patch
@@ -607,9 +973,13 @@ def validate(self:Learner,
     ds_idx:int=1, # Loader of `dls`: 0 the one to train with, 1 the one to measure on
     dl=None, # Another loader
 )->list: # Loss and metrics
-    "Means over all items of a loader"
-    self.all_batches(self.dls[ds_idx] if dl is None else dl, False)
-    return self.recorder.measured
+    "Means over all items of a loader; `ValueError` if there is no loss to measure"
+    if dl is None: dl = _loader(self, ds_idx)
+    if self.loss_func is None:
+        raise ValueError("measuring needs a loss: set `loss_func` of the Learner")
+    with _untouched(self, dl):
+        self.all_batches(dl, False)
+        return self.recorder.measured
 
 @patch
 def get_preds(self:Learner,
@@ -618,17 +988,30 @@ def get_preds(self:Learner,
 )->tuple: # Scores and targets, on the CPU; targets are `None` if there are none
     "What the model makes of all items, in the order in which the loader gives them"
     kept = []
-    def keep(): kept.append([o.cpu() for o in (self.pred,*self.yb[:1])])
+    def keep():
+        if self.cancelled: return
+        kept.append([o.cpu() for o in (self.pred,*self.yb[:1])])
     handlers = {**self.handlers, 'after_batch':[*self.handlers['after_batch'],keep]}
-    with _for_now(self, handlers=handlers): self.validate(ds_idx, dl)
+    with _untouched(self, dl), _for_now(self, handlers=handlers, loss_func=None):
+        self.all_batches(_loader(self, ds_idx) if dl is None else dl, False)
+    if not kept: raise ValueError("each batch was cancelled: there are no scores")
     preds,*targs = (torch.cat(o) for o in zip(*kept))
     return preds,targs[0] if targs else None
 
 # %% ../nbs/07_learner.ipynb #6af30fb4
 def _some(learn):
-    "The first validation batch, where the model is"
-    if learn.dls is None: raise ValueError("this Learner has no data: make one with `dls`")
-    return [o.to(_device(learn.model)) for o in next(iter(learn.dls[1]))]
+    "The first validation batch, where the model is; `ValueError` if there is none"
+    with _untouched(learn): batch = next(iter(_loader(learn, 1)), None)
+    if batch is None: raise ValueError("the loader to measure on gives no batch")
+    batch = batch if isinstance(batch, (tuple,list)) else [batch]
+    return [o.to(_device(learn.model)) for o in batch]
+
+def _image_shape(learn):
+    "The shape in which the model takes an image: as saved, else that of the data"
+    learn.shape = learn.shape or list(_some(learn)[0].shape[1:])
+    return learn.shape
+
+def _columns(scores): return scores[:,None] if scores.ndim==1 else scores
 
 def _places(scores):
     "Which class has the highest score; of a single score, 0 above zero, and else 1"
@@ -638,6 +1021,7 @@ def _class(learn, i, n): return learn.classes[i] if learn.classes else i if n>1 
 
 def _prepared(image, shape):
     "`image` as float in 0..1 of `shape`; `ValueError` if it can't be"
+    if hasattr(image, 'convert'): image = _of_picture(image, shape)
     x = image if isinstance(image, Tensor) else torch.as_tensor(np.array(image))
     x = x/255 if x.dtype==torch.uint8 else x.float()
     side = list(x.squeeze().shape)
@@ -646,12 +1030,17 @@ def _prepared(image, shape):
     if not (x.min()>=0 and x.max()<=1): raise ValueError("the pixels should be bytes, or fractions from 0 to 1")
     return x.reshape(shape) if x.numel()==math.prod(shape) else x.squeeze().expand(shape)
 
+def _of_picture(image, shape):
+    "Pixels of a PIL image: colours, channels first, for three channels, else brightness"
+    if len(shape)<3 or shape[0]!=3: return read_image(image)
+    return np.asarray(image.convert('RGB')).transpose(2, 0, 1)
+
 @patch
 @torch.no_grad()
 def predict(self:Learner, image): # PIL image, array or tensor: bytes, or fractions in 0..1
     "Class of an image, its place among the classes, and the probability of each; `ValueError` for an image that doesn't fit"
-    self.shape = self.shape or list(_some(self)[0].shape[1:])
-    score = self.model.eval()(_prepared(image, self.shape).to(_device(self.model))[None])[0].cpu()
+    x = _prepared(image, _image_shape(self)).to(_device(self.model))
+    with _untouched(self): score = _columns(self.model(x[None]))[0].cpu()
     probs = score.softmax(0) if len(score)>1 else torch.cat([score.sigmoid(), 1-score.sigmoid()])
     place = _places(score).item()
     return _class(self, place, len(score)),place,probs
@@ -662,16 +1051,16 @@ def predict(self:Learner, image): # PIL image, array or tensor: bytes, or fracti
 def show_results(self:Learner, max_n:int=9): # How many images
     "The first validation images: what they are, and what the model says if it errs"
     xb,yb = (o[:max_n] for o in _some(self))
-    scores = self.model.eval()(xb)
-    places = _places(yb-0.5) if yb.is_floating_point() else yb,_places(scores)
+    with _untouched(self): scores = _columns(self.model(xb))
+    places = _places(_columns(yb)-0.5) if yb.is_floating_point() else yb,_places(scores)
     truth,said = ([_class(self, i, scores.shape[-1]) for i in o.tolist()] for o in places)
     return show_images(xb.cpu().squeeze(1), [str(t) if t==s else f'{t}, not {s}' for t,s in zip(truth, said)], ncols=9)
 
 @patch
 def summary(self:Learner): # A pandas table
     "Layers, their outputs for one batch, and their parameters"
-    pd = need('pandas')
-    rows = layer_shapes(self.model, _some(self)[0]).values()
+    pd,xb = need('pandas'),_some(self)[0]
+    with _untouched(self): rows = layer_shapes(self.model, xb).values()
     return pd.DataFrame([(type(o).__name__, shape, sum(p.numel() for p in o.parameters())) for o,_,shape in rows],
                         columns=['layer','output','parameters'])
 
@@ -691,39 +1080,63 @@ def save(self:Learner,
 )->Path: # `file`
     "Write weights, classes, shape and history; `ValueError` if `arch` makes something else, or a weight isn't finite"
     if arch is not None:
-        made,own = ({k: v.shape for k,v in o.state_dict().items()} for o in (_made(arch, kwargs), self.model))
+        with torch.device('meta'): made = _made(arch, kwargs)
+        made,own = ({k: v.shape for k,v in o.state_dict().items()}
+                    for o in (made, self.model))
         if made!=own: raise ValueError(f"{arch} with {kwargs} makes another model than this one: nothing was saved")
-    self.shape = self.shape or list(_some(self)[0].shape[1:])
-    return save_model(file, self.model, arch=arch, args=kwargs, classes=self.classes, shape=self.shape,
-                      names=list(self.recorder.names), history=list(self.recorder.values))
+    try: shape = _image_shape(self)
+    except ValueError: shape = None # There is no data, and nothing to ask for an image
+    record = next((o for o in self.cbs if isinstance(o, Recorder)), Recorder)
+    history = [[_written(v) for v in row] for row in record.values]
+    return save_model(file, self.model, arch=arch, args=_plain(kwargs),
+        classes=_plain(self.classes), shape=shape, names=list(record.names),
+        history=history, interrupted=self.interrupted or self.in_fit)
+
+def _say_interrupted(learn, file):
+    _say(learn, f"{Path(file).name} is of a training that was interrupted")
+
+def _written(v): return v if math.isfinite(v) else str(v)
 
 @patch
 def load(self:Learner, file): # What `save` has written
     "Take everything from `file`; `ValueError` if it is damaged or of another model, and all stays as it was"
     info = load_model(file, self.model)
-    self.opt,self.classes,self.shape = None,info.get('classes', self.classes),info.get('shape', self.shape)
-    self.recorder.names,self.recorder.values = info.get('names', []),info.get('history', [])
+    history = [[float(v) for v in row] for row in info.get('history', [])]
+    self.opt,self.failed,self.interrupted = None,False,info.get('interrupted', False)
+    self.classes = info.get('classes', self.classes)
+    self.shape = info.get('shape') or self.shape
+    for o in self.cbs:
+        if not isinstance(o, Recorder): continue
+        o.names,o.values = info.get('names', []),history
+        o.lrs,o.losses,o.iters = [],[],[]
+    if self.interrupted: _say_interrupted(self, file)
     return self
+
 
 # %% ../nbs/07_learner.ipynb #67a30260
 def load_learner(
     file, # What `Learner.save` has written
     model:nn.Module|None=None, # Such a model, if the file names no recipe; it gets the weights
     device=None, # Where to put it
-)->Learner: # Without data, ready to predict
+    dls=None, # Data, to measure or to go on with
+    **kwargs, # More for `Learner`, such as `loss_func` and `metrics`
+)->Learner: # Ready to predict
     "The saved learner; `ValueError` if the file is damaged, of another model, or says nothing of its recipe"
     if model is None:
         info = saved_info(file)
         model = _made(info.get('arch'), info.get('args', {}))
-    return Learner(None, model.eval(), device=device).load(file)
+    return Learner(dls, model.eval(), device=device, **kwargs).load(file)
 
 # %% ../nbs/07_learner.ipynb #a99a596e
 @patch
 def export_onnx(self:Learner, file): # Where to
     "Write the model as ONNX, for any number of images"
-    self.shape = self.shape or list(_some(self)[0].shape[1:])
-    model,images = deepcopy(self.model).cpu().eval(),torch.zeros(2, *self.shape)
+    model,images = deepcopy(self.model).cpu().eval(),torch.zeros(2, *_image_shape(self))
     made = torch.onnx.export(model, (images,), dynamo=True, verbose=False, dynamic_shapes=({0:'n'},),
-                             input_names=['images'], output_names=['scores'])
-    write_whole(Path(file), made.model_proto.SerializeToString())
+                             input_names=['images'], output_names=['scores']).model_proto
+    if self.interrupted:
+        made.metadata_props.add(key='interrupted', value='true')
+        _say_interrupted(self, file)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(Path(file), made.SerializeToString())
     return Path(file)

@@ -18,6 +18,7 @@ _parent = os.getppid() # Asked early: it may be gone before PyTorch is loaded
 # %% ../nbs/17_outgrowing_one_machine.ipynb #71a9e521
 import argparse, atexit, re, signal, socket, subprocess, sys, time
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 from .files import write_whole
 from .devices import default_device, set_seed
 from .data import mnist
-from .learner import Adam, Callback, CancelEpochException, DataLoaders, Learner
+from .learner import Adam, Callback, DataLoaders, Learner
 from .linear_model import DataLoader, batch_accuracy
 from .mlp import make_mlp
 
@@ -184,7 +185,8 @@ def _opt_state(opt):
     return [getattr(opt, 'state', {}).get(p) for o in getattr(opt, 'param_groups', []) for p in o['params']]
 
 def _to(o, device):
-    "`o`, a tensor or tensors and numbers in tuples, on `device`"
+    "`o`, a tensor or tensors and numbers in lists, tuples and dicts, on `device`"
+    if isinstance(o, dict): return {k: _to(v, device) for k,v in o.items()}
     if isinstance(o, (tuple,list)): return type(o)(_to(v, device) for v in o)
     return o.to(device) if isinstance(o, Tensor) else o
 
@@ -196,7 +198,7 @@ def _set_opt_state(opt, state):
 
 class Checkpoint(Callback):
     "Writes `file` after each epoch, and goes on from it if it is there when training begins"
-    order = 55
+    order,in_lr_find = 90,False
     def __init__(self,
         file, # Where to
         **settings, # What the training was asked for; a file with other settings isn't continued
@@ -207,30 +209,29 @@ class Checkpoint(Callback):
         rank,world = rank_and_world()
         states = [self.read() if rank==0 else None]
         if world>1: dist.broadcast_object_list(states)
-        self.state,self.done = states[0],0
-        if self.state: self.restore()
-
-    def before_epoch(self):
-        "Skip what is done: only its row of the record is needed"
-        o = self.learn
-        if o.epoch>=self.done: return
-        for k,v in self.state['record'].items(): setattr(o.recorder, k, v[:self.state['iters'][o.epoch]] if isinstance(v, list) else v)
-        o.recorder.measured = self.state['values'][o.epoch][1:]
-        raise CancelEpochException
+        if states[0]: self.restore(states[0])
 
     def after_epoch(self):
         "Write what there is now"
-        if self.learn.epoch>=self.done and rank_and_world()[0]==0: self.write()
+        if rank_and_world()[0]==0: self.write()
+
+def _rememberers(learn): return [o for o in learn.cbs if o.remembers]
 
 @patch
-def _settings(self:Checkpoint): return dict(self.settings, n_epoch=self.learn.n_epoch)
+def asked(self:Checkpoint)->dict: # Name to text
+    "What a training must agree on with the one that it continues"
+    names = [type(o).__name__ for o in _rememberers(self.learn)]
+    res = dict(self.settings, n_epoch=self.learn.n_epoch, callbacks=names)
+    return {k: repr(v) for k,v in res.items()}
 
 @patch
 def write(self:Checkpoint):
     "Write the state of training to the file: whole, or not at all"
-    o,r = self.learn,self.learn.recorder
-    state = dict(model=o.model.state_dict(), opt=_opt_state(o.opt), done=o.epoch+1, settings=self._settings(),
-                 values=r.values, iters=r.iters, record=dict(lrs=r.lrs, losses=r.losses, mean=r.mean))
+    o = self.learn
+    memories = [{k: getattr(cb, k) for k in cb.remembers} for cb in _rememberers(o)]
+    state = dict(model=o.model.state_dict(), opt=_opt_state(o.opt), done=o.epoch+1,
+                 settings=self.asked(), values=o.recorder.values, memories=memories,
+                 random=o.random_numbers())
     data = BytesIO()
     torch.save(state, data)
     self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -238,22 +239,47 @@ def write(self:Checkpoint):
 
 @patch
 def read(self:Checkpoint)->dict: # What `write` has written, or `None` if there is no file
-    "The state in the file; `ValueError` if it is damaged or of another training"
+    "The state in the file; `ValueError` if it is damaged, or of another training"
     if not self.file.exists(): return None
-    again = "delete it to begin anew, or choose another file"
+    name,again = self.file.name,"delete it to begin anew, or choose another file"
     try: state = torch.load(self.file, map_location='cpu', weights_only=True)
-    except Exception as e: raise ValueError(f"{self.file.name} is no whole checkpoint ({type(e).__name__}): {again}") from e
-    theirs,ours = state['settings'],self._settings()
-    other = [f'{k} was {theirs.get(k)!r}, now {ours.get(k)!r}' for k in {**theirs,**ours} if theirs.get(k)!=ours.get(k)]
-    if other: raise ValueError(f"{self.file.name} is of another training, {', '.join(other)}: {again}")
+    except Exception as e:
+        kind = type(e).__name__
+        raise ValueError(f"{name} is no whole checkpoint ({kind}): {again}") from e
+    if not _is_state(state):
+        raise ValueError(f"{name} is no checkpoint of a training: {again}")
+    theirs,ours = state['settings'],self.asked()
+    other = ', '.join(f'{k} was {theirs.get(k)}, now {ours.get(k)}'
+                      for k in {**theirs,**ours} if theirs.get(k)!=ours.get(k))
+    if other: raise ValueError(f"{name} is of another training, {other}: {again}")
     return state
 
+def _is_state(o):
+    "Does `o` have all that `write` writes?"
+    wanted = dict(model=dict, opt=(dict,list), done=int, settings=dict, memories=list,
+                  random=dict)
+    return isinstance(o, dict) and all(isinstance(o.get(k), v) for k,v in wanted.items())
+
 @patch
-def restore(self:Checkpoint):
-    "Put weights, optimizer and position back"
-    self.learn.model.load_state_dict(self.state['model'])
-    _set_opt_state(self.learn.opt, self.state['opt'])
-    self.done = self.state['done']
+def restore(self:Checkpoint,
+    state:dict, # What `read` gives
+):
+    "Put everything back; `ValueError` if it doesn't fit, and the model stays as it was"
+    o,was = self.learn,deepcopy(self.learn.model.state_dict())
+    try:
+        o.model.load_state_dict(state['model'])
+        _set_opt_state(o.opt, state['opt'])
+        device = next(o.model.parameters()).device
+        for cb,memory in zip(_rememberers(o), state['memories'], strict=True):
+            for k in cb.remembers: setattr(cb, k, _to(memory[k], device))
+        o.set_random_numbers(state['random'])
+    except Exception as e:
+        o.model.load_state_dict(was)
+        o.opt = None
+        raise ValueError(f"{self.file.name} is of another training ({type(e).__name__}): "
+                         "delete it to begin anew, or choose another file") from e
+    o.first,o.epoch = state['done'],state['done']-1
+
 
 # %% ../nbs/17_outgrowing_one_machine.ipynb #678f3510
 def train_together(
@@ -275,7 +301,7 @@ def train_together(
     if checkpoint: learn.add_cbs(Checkpoint(checkpoint, **settings))
     learn.add_cbs(cbs)
     learn.fit_one_cycle(epochs)
-    if getattr(learn, 'interrupted', False): raise KeyboardInterrupt
+    if learn.interrupted: raise KeyboardInterrupt
     return learn
 
 # %% ../nbs/17_outgrowing_one_machine.ipynb #41809484

@@ -117,11 +117,13 @@ def train_digits(
     net = make(len(classes)).to(x.device, memory_format=torch.channels_last)
     loss_func = partial(F.cross_entropy, label_smoothing=smoothing)
     opt_func = partial(torch.optim.AdamW, betas=(mom,0.95), weight_decay=0.01, fused=True)
-    cbs = [*[MixedPrecision()]*half, *[Shift(shift)]*(shift>0), StopOnNaN(100), *cbs]
-    learn = Learner(dls, net, loss_func, opt_func, metrics=accuracy, cbs=cbs)
+    own = [*[MixedPrecision()]*half, *[Shift(shift)]*(shift>0), StopOnNaN(100)]
+    learn = Learner(dls, net, loss_func, opt_func, metrics=accuracy, cbs=own)
+    learn.add_cbs(cbs)
     learn.logger = None
     if cycle: learn.fit_one_cycle(epochs, lr, moms=(mom,mom,mom))
     else: learn.fit(epochs, lr)
+    if learn.interrupted: raise KeyboardInterrupt
     history = [row[-1] for row in learn.recorder.values]
     return DigitClassifier(net, classes, history, views, temperature, precision)
 
@@ -229,12 +231,13 @@ class Turn(Callback):
 
 class EMA(Callback):
     "Keeps a running mean of the weights, and puts it in their place at the end"
+    alone,in_lr_find,remembers = True,False,('mean','placed')
     def __init__(self, decay:float=0.99): # Share of the old mean that stays at each step
         self.decay = decay
 
     def before_fit(self):
         "Nothing to average yet"
-        self.mean = None
+        self.mean,self.placed = None,False
 
     @torch.no_grad()
     def after_step(self):
@@ -243,12 +246,23 @@ class EMA(Callback):
         if self.mean is None: self.mean = [o.clone() for o in now]
         else: torch._foreach_lerp_(self.mean, now, 1-self.decay)
 
-    @torch.no_grad()
     def before_validate(self):
-        "At the end of the last epoch, take the mean"
+        "After the last epoch's steps, so that the mean is what is measured"
         o = self.learn
-        if o.epoch<o.n_epoch-1: return
-        for t,mean in zip([t for t in o.model.state_dict().values() if t.is_floating_point()], self.mean): t.copy_(mean)
+        if o.in_fit and o.epoch==o.n_epoch-1: self.place()
+
+    def after_fit(self):
+        "If training ended before that, and not by an error"
+        if not self.learn.failed: self.place()
+
+    @torch.no_grad()
+    def place(self):
+        "Put the mean in the place of the weights, once in a training"
+        if self.placed or self.mean is None: return
+        self.placed = True
+        tensors = self.learn.model.state_dict().values()
+        now = [o for o in tensors if o.is_floating_point()]
+        for o,mean in zip(now, self.mean): o.copy_(mean)
 
 # %% ../nbs/08_ten_digits.ipynb #431ef25b
 FIVE_VIEWS = (0,0),(-1,0),(1,0),(0,-1),(0,1)

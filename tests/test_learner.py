@@ -286,6 +286,7 @@ def test_onnx(tmp_path):
     model = NETS['conv'](3)
     learn = Learner(([],[(torch.rand(4, 16), torch.zeros(4).long())]), model, F.cross_entropy)
     session = ort.InferenceSession(learn.export_onnx(tmp_path/'m.onnx'))
+    assert 'interrupted' not in session.get_modelmeta().custom_metadata_map
     for n in (1, 7):
         x = torch.rand(n, 16)
         found = torch.tensor(session.run(None, {'images': x.numpy()})[0])
