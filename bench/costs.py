@@ -23,7 +23,7 @@ likewise. So what else the machine does meanwhile is left out as far as can be: 
 a long one, so on a busy machine go on for longer. The record, one entry a machine, says that it is made of such minima. Targets: `train_fast` at least 6.5 times as fast as fastai on
 pairs and at most 1.5 times the limit, on two threads; our Learner at most 1.05 times the bare loop, on one and on two.
 
-    python bench/costs.py [--seconds N] [--threads N ...] [--compile] [--json FILE] [--kept FILE]
+    python bench/costs.py [--seconds N] [--threads N ...] [--compile] [--only NAME ...] [--json FILE] [--kept FILE]
 
 With `--kept`, the least times go into a file, and a later run on this machine goes on from there.
 """
@@ -189,11 +189,11 @@ def stages(clock, make, lr, compiled):
         'no blank pixels': in_place(clock, net(), lr, blank=True, multiple=16),
         'the limit': limit(clock, net(), lr), 'images read': read(clock, net(), lr)}
 
-def measure(seconds, threads, compiled, best, keep):
+def measure(seconds, threads, compiled, only, best, keep):
     "Least times between ticks, by model, threads and stage: added to `best`, which holds those of earlier runs, and given to `keep`"
     clock,runs = Clock(),{}
     for model,(make,lr) in MODELS.items():
-        runs |= {(model,k): f for k,f in stages(clock, make, lr, compiled and model=='network').items()}
+        runs |= {(model,k): f for k,f in stages(clock, make, lr, compiled and model=='network').items() if not only or k in only}
     paths = sorted(mnist_sample().glob('train/*/*.png'))
     end,rounds,right = time.time()+seconds,0,{}
     while time.time()<end:
@@ -231,12 +231,15 @@ def epoch_seconds(least):
 def report(milliseconds):
     "Print the table, and which targets are met"
     for name,row in milliseconds.items():
-        pairs,least = row['fastai, list of pairs'],row['the limit']
         print(name, 'thread' if name.endswith('1') else 'threads')
+        if not {'fastai, list of pairs','our Learner','bare loop','the limit'} <= row.keys():
+            print(row)
+            continue
+        pairs,least = row['fastai, list of pairs'],row['the limit']
         for k,v in row.items(): print(f'    {k:24}{v:9.2f} ms an epoch {pairs/v:7.2f} times as fast as fastai on pairs {v/least:7.2f} times the limit')
         print(f"    our Learner {row['our Learner']/row['bare loop']:.3f} times the bare loop, target 1.05")
-    if 'network, 2' not in milliseconds: return
-    row = milliseconds['network, 2']
+    row = milliseconds.get('network, 2', {})
+    if not {'fastai, list of pairs','no blank pixels','the limit'} <= row.keys(): return
     fast,over = row['fastai, list of pairs']/row['no blank pixels'],row['no blank pixels']/row['the limit']
     print(f"train_fast {fast:.2f} times as fast as fastai, target 6.5: {'met' if fast>=6.5 else 'missed'}")
     print(f"train_fast {over:.2f} times the limit, target 1.5: {'met' if over<=1.5 else 'missed'}")
@@ -246,6 +249,7 @@ def main():
     args.add_argument('--seconds', type=float, default=60, help='how long to go on')
     args.add_argument('--threads', type=int, nargs='+', default=[1,2], help='how many, one after the other')
     args.add_argument('--compile', action='store_true', help='the compiled stage, too')
+    args.add_argument('--only', nargs='+', choices=STAGES, help='stages that take turns (default: all)')
     args.add_argument('--json', type=Path, help='the record')
     args.add_argument('--kept', type=Path, help='file for the least times of each batch, to go on from in another run')
     args = args.parse_args()
@@ -253,10 +257,10 @@ def main():
     if args.kept and args.kept.exists(): best = {k: {s: np.array(t) for s,t in o.items()} for k,o in json.loads(args.kept.read_text()).items()}
     def keep():
         if args.kept: args.kept.write_text(json.dumps({k: {s: t.tolist() for s,t in o.items()} for k,o in best.items()}))
-    rounds = measure(args.seconds, args.threads, args.compile, best, keep)
+    rounds = measure(args.seconds, args.threads, args.compile, args.only, best, keep)
     n = sum(len(y) for _,y in DATA.values())
     for o in best.values():
-        if 'a file' in o: o['fastai, image files'] = [epoch_seconds(o['fastai, list of pairs'])+n*o['a file'][0]]
+        if {'a file','fastai, list of pairs'} <= o.keys(): o['fastai, image files'] = [epoch_seconds(o['fastai, list of pairs'])+n*o['a file'][0]]
     milliseconds = {k: {s: round(epoch_seconds(best[k][s])*1000, 3) for s in STAGES if s in best[k]} for k in sorted(best)}
     print(f'{rounds} rounds')
     report(milliseconds)
