@@ -262,6 +262,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.Explorable.widget': ( 'workshop/explorables.html#explorable.widget',
                                                                                           'mnist_basics/explorables.py'),
+                                          'mnist_basics.explorables.bends': ( 'workshop/explorables.html#bends',
+                                                                              'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.bundle': ( 'workshop/explorables.html#bundle',
                                                                                'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.coaster': ( 'workshop/explorables.html#coaster',

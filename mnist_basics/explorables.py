@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMPORT', 'explore_folder', 'bundle', 'Explorable', 'has_kernel', 'parabola', 'coaster', 'sprite_images',
-           'digit_pulls']
+           'digit_pulls', 'bends']
 
 # %% ../nbs/workshop/10_explorables.ipynb #20a5b196
 import base64, html, json, re, sys
@@ -140,3 +140,22 @@ def digit_pulls(
     alt = ("How two digits pull on the weights below their pixels: a 3 in blue, upwards "
            "where it has ink, and a 7 in red, downwards where it has ink.")
     return Explorable('pulls', dict(file='digits.png', lr=lr, std=std), axs[0].figure, alt)
+
+# %% ../nbs/workshop/10_explorables.ipynb #deffa85c
+def bends(
+    x:Tensor, # Where the curve is known, rising, float [n] or [n,1]
+    y:Tensor, # The curve, shaped like `x`
+)->Explorable: # Bends to drag, and a network to train
+    "A curve fitted by ReLUs; `ValueError` for fewer than two points, or one not finite"
+    x,y = x.detach().double().flatten(),y.detach().double().flatten()
+    fine = len(x)==len(y)>1 and x.isfinite().all() and y.isfinite().all()
+    if not fine or not (x.diff()>0).all():
+        raise ValueError("expected finite points of a curve, at least two, with rising x")
+    plt = need('matplotlib.pyplot')
+    _,ax = plt.subplots(figsize=(5.6,2.8))
+    ax.plot(x, y, '.', ms=3)
+    ax.plot(x[[0,-1]], y[[0,-1]], 'o-')
+    ax.set(xlabel='x', ylabel='y')
+    alt = "A curve as dots, and a straight line from its first to its last: no bend yet."
+    values = dict(file='digits.png', x=x.tolist(), y=y.tolist())
+    return Explorable('bends', values, ax.figure, alt)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from mnist_basics.devices import set_seed
 from mnist_basics.digit_loss import mnist_loss
-from mnist_basics.explorables import bundle, digit_pulls, explore_folder, parabola, sprite_images
+from mnist_basics.explorables import bends, bundle, digit_pulls, explore_folder, parabola, sprite_images
 from mnist_basics.sgd_quadratic import mse
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
@@ -381,9 +381,55 @@ def test_in_order_it_stays_at_one_half(visit):
     assert 'accuracy 0.500' in said(tab)
 
 
+# ---- a bend at a time
+
+def error(tab): return float(re.search(r'error ([\d.e−]+)\.', said(tab))[1].replace('−', '-'))
+
+
+def test_a_bend_is_a_relu(visit):
+    "The line that is drawn, its error as PyTorch has it, and the network that goes through the same points"
+    tab = visit(('bends', wave()))
+    y = (3*CURVE).sin()
+    line = y[0] + (y[-1]-y[0])*(CURVE+1)/2
+    assert 'one straight line' in said(tab) and error(tab) == pytest.approx(mse(line, y).item(), abs=1e-4)
+    press(tab, 'Add a bend')
+    for name, v in (('Its x', '0.5'), ('Its y', '1')): tab.get_by_role('slider', name=name).fill(v)
+    tab.wait_for_timeout(600)  # the words wait until the slider rests
+    px, py = [float(tab.get_by_role('slider', name=o).input_value()) for o in ('Its x', 'Its y')]
+    want = mse(torch.tensor(np.interp(CURVE, [-1, px, 1], [y[0], py, y[-1]])).float(), y).item()
+    assert error(tab) == pytest.approx(want, abs=2e-4)
+    press(tab, 'Remove this bend')
+    assert error(tab) == pytest.approx(mse(line, y).item(), abs=1e-4) and tab.said == []
+
+
+def test_descent_moves_the_bends(visit):
+    tab = visit(('bends', wave()), reduced_motion='reduce')
+    for _ in range(3): press(tab, 'Add a bend')
+    before = error(tab)
+    press(tab, 'Descend 2,000 steps')
+    assert error(tab) < before/2 and tab.said == []
+    press(tab, 'Start again')
+    assert said(tab).startswith('No bend')
+
+
+def test_hidden_units_take_shape(visit):
+    tab = visit(('bends', wave()))
+    tab.get_by_role('combobox').select_option('1')
+    assert tab.locator('.units canvas').count() == 1
+    tab.get_by_role('combobox').select_option('12')
+    assert tab.locator('.units canvas').count() == 12
+    press(tab, 'Train 320 steps')
+    tab.get_by_role('status').filter(has_text='784-12-1 after 320 steps').wait_for(timeout=120_000)
+    assert float(re.search(r'accuracy (\d\.\d+)', tab.get_by_role('status').nth(1).inner_text())[1]) > .93
+
+
 # ---- any explorable
 
-STARTS = {'coaster': ride, 'parabola': lambda: parabola().values, 'pulls': lambda: digit_pulls().values}
+CURVE = torch.linspace(-1, 1, 40)
+def wave(): return bends(CURVE, (3*CURVE).sin()).values
+
+
+STARTS = {'coaster': ride, 'parabola': lambda: parabola().values, 'pulls': lambda: digit_pulls().values, 'bends': wave}
 ALL = pytest.mark.parametrize('name', STARTS)
 
 
@@ -418,6 +464,7 @@ def test_nothing_to_object_to(visit, name, scheme, size):
     ('coaster', {}, 'undefined'),
     ('parabola', dict(start=None, lr=1), 'finite'),
     ('pulls', dict(file='digits.png', lr=0, std=1), 'above 0'),
+    ('bends', dict(file='digits.png', x=[1], y=[1]), 'two finite points'),
     ('pulls', dict(file='lost.png', lr=1, std=1), 'did not come'),
     ('pulls', dict(file='engine.js', lr=1, std=1), 'damaged'),
     ('unheard_of', {}, 'module')])
@@ -438,7 +485,7 @@ def test_the_bundle_is_the_same_explorable(browser, name):
     tab.evaluate('''async ([source, values]) => {
         const {default: widget} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
         await widget.render({model: {get: () => values}, el: document.getElementById("here")});
-    }''', [bundle(name), {**STARTS[name](), **({'file': SPRITE} if name == 'pulls' else {})}])
+    }''', [bundle(name), {**STARTS[name](), **({'file': SPRITE} if 'file' in STARTS[name]() else {})}])
     tab.locator('#here .title').wait_for()
     tab.context.close()
 
@@ -487,5 +534,5 @@ def test_jupyterlab_with_a_real_kernel(browser, lab):
     tab.context.close()
 
 
-def test_scripts_are_small():
-    assert sum(o.stat().st_size for o in explore_folder().glob('*.js')) < 60_000
+@ALL
+def test_scripts_are_small(name): assert len(bundle(name).encode()) < 60_000
