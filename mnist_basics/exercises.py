@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .judge import Exercise, eighths, formula, verdict, whole
+from .data import mnist
+from .judge import Exercise, eighths, formula, judged, whole
 from .learner import Callback, Learner
 
 # %% ../nbs/12_exercises.ipynb #29a3de4c
@@ -47,7 +48,7 @@ def check(
     seconds:float=5., # How long it may compute in all
 )->bool: # Is it right?
     "Print one sentence about `f`; `ValueError` if there is no exercise `name`"
-    right,said = verdict(_find(name), f, seconds)
+    right,said = judged(_find(name), f, seconds)
     print(('Right: ' if right else 'Not yet: ')+said+'.'*(said[-1] not in '?.'))
     return right
 
@@ -748,3 +749,329 @@ _exercise('digit_accuracy(preds, labels)',
      'that is the lowest score': lambda preds,labels: (preds.argmin(1)==labels).float().mean(),
      'above 0 is the rule for one score: of several, the highest wins':
         lambda preds,labels: ((preds>0).long().argmax(1)==labels).float().mean()})
+
+# %% ../nbs/12_exercises.ipynb #eea1f9c3
+def _an_image(rnd):
+    (h,w),(i,j) = [[rnd.randint(*o) for _ in 'hw'] for o in ((3,6),(1,3))]
+    return eighths(rnd, 1, h, w)+eighths(rnd, 1, i, j)
+
+def _windows(image, kernel, stride=1, short=0):
+    (h,w),(i,j) = image.shape,kernel.shape
+    places = [range(0, n-k+1-short, stride) for n,k in ((h,i),(w,j))]
+    return [[image[a:a+i,b:b+j] for b in places[1]] for a in places[0]]
+
+def _conv(image, kernel, padding=0):
+    return F.conv2d(image[None,None], kernel[None,None], padding=padding)[0,0]
+
+def _over_windows(each, **kwargs):
+    def f(image, kernel):
+        rows = _windows(image, kernel, **kwargs)
+        return torch.stack([torch.stack([each(o, kernel) for o in row]) for row in rows])
+    return f
+
+_ramp = torch.arange(12.).view(3, 4)
+_exercise('convolve(image, kernel)',
+    "at each place where `kernel` [i,j] lies inside `image` [h,w], the sum of its numbers "
+    "times those under it: a float tensor [h-i+1,w-j+1]",
+    _conv,
+    lambda: [(_ramp, _floats([1,0],[0,-2])), (_floats([1,2],[3,5]), _floats([1])),
+             (_ramp, _floats([1,2,4])), (_ramp.T.contiguous(), _floats([3],[1]))],
+    _an_image,
+    {'the kernel is turned round: mathematicians do that, networks leave it as it is':
+        lambda image,kernel: _conv(image, kernel.flip(0, 1)),
+     'the border is filled with zeros: only places inside the image count':
+        lambda image,kernel: _conv(image, kernel, tuple(o//2 for o in kernel.shape)),
+     'the last place is missing: there are h-i+1 of them, not h-i':
+        _over_windows(lambda o,k: (o*k).sum(), short=1),
+     'the kernel moves on by one pixel, not by two':
+        _over_windows(lambda o,k: (o*k).sum(), stride=2),
+     'the products are added up, not averaged': _over_windows(lambda o,k: (o*k).mean()),
+     'the numbers under the kernel are added up, but not multiplied with it':
+        _over_windows(lambda o,k: o.sum()),
+     'that is the largest product, they are to be added up':
+        _over_windows(lambda o,k: (o*k).max()),
+     'the kernel has changed places with its transpose':
+        lambda image,kernel: _conv(image, kernel.T)}, level=2)
+
+def _a_batch(rnd):
+    n,c = rnd.randint(2, 5),rnd.randint(1, 4)
+    return (*eighths(rnd, 1, n, c),*eighths(rnd, 2, c),rnd.choice([1e-5,0.25,1.]))
+
+def _normed(axis=0, unbiased=False, spread=lambda var,eps: (var+eps).sqrt(), mean=True,
+            scale=True, shift=True):
+    "Batch norm, or a slip of it"
+    def f(x, gamma, beta, eps):
+        dims = dict(dim=axis, keepdim=True) if axis is not None else {}
+        out = x-x.mean(**dims) if mean else x
+        out = out/spread(x.var(**dims, unbiased=unbiased), eps)
+        return out*(gamma if scale else 1)+(beta if shift else 0)
+    return f
+
+_exercise('batch_norm(x, gamma, beta, eps)',
+    "batch norm in training: each column of `x` [n,c] minus its mean, divided by the root of "
+    "its variance (the mean squared distance from the mean) plus `eps`, then times `gamma` "
+    "[c] plus `beta` [c]: a tensor [n,c]",
+    lambda x,gamma,beta,eps: F.batch_norm(x, None, None, gamma, beta, True, eps=eps),
+    lambda: [(_floats([1],[3]), _floats(1), _floats(0), 1e-5),
+             (_floats([1,2],[3,-4]), _floats(2,1), _floats(0,5), 1e-5),
+             (_floats([1,2,0],[3,-4,0],[8,0,0]), _floats(2,-1,1), _floats(0,5,1), 1.)],
+    _a_batch,
+    {'the variance divides by n here, `var(0, unbiased=False)`, not by n-1':
+        _normed(unbiased=True),
+     'each column has its own mean and variance, not each row: axis 0': _normed(1),
+     'each column has its own mean and variance, yours are of all numbers': _normed(None),
+     '`eps` is added to the variance, before the root': _normed(
+        spread=lambda var,eps: var.sqrt()+eps),
+     'the root is missing: divide by the spread, not by the variance': _normed(
+        spread=lambda var,eps: var+eps),
+     '`eps` is missing, and a column of equal numbers divides by 0': _normed(
+        spread=lambda var,eps: var.sqrt()),
+     'the mean is not taken away': _normed(mean=False),
+     '`gamma` is missing': _normed(scale=False), '`beta` is missing': _normed(shift=False),
+     '`gamma` and `beta` are missing': _normed(scale=False, shift=False),
+     'that multiplies by the root, it should divide': _normed(
+        spread=lambda var,eps: 1/(var+eps).sqrt())}, level=2)
+
+def _by_adam(p, g, m, v, t, lr, beta1, beta2, eps):
+    "PyTorch's Adam, put into the middle of a training"
+    p = torch.nn.Parameter(p.clone())
+    opt = torch.optim.Adam([p], lr=lr, betas=(beta1,beta2), eps=eps)
+    opt.state[p] = dict(step=torch.tensor(t-1.), exp_avg=m.clone(), exp_avg_sq=v.clone())
+    p.grad = g
+    opt.step()
+    return p.detach(),opt.state[p]['exp_avg'],opt.state[p]['exp_avg_sq']
+
+def _adam(sign=-1, correct=(1,1), power=0.5, square=lambda g: g**2, late=0, kept=False,
+          inside=False, old=False, rate=True, swap=False):
+    "A step of Adam, or a slip of it"
+    def f(p, g, m, v, t, lr, beta1, beta2, eps):
+        if swap: beta1,beta2 = beta2,beta1
+        m1,v1 = beta1*m+(1-beta1)*g,beta2*v+(1-beta2)*square(g)
+        a,b = (m,v) if old else (m1,v1)
+        if correct[0]: a = a/(1-beta1**(t+late))
+        if correct[1]: b = b/(1-beta2**(t+late))
+        size = (b+eps)**power if inside else b**power+eps
+        p = p+sign*(lr if rate else 1)*a/size
+        return (p,a,b) if kept else (p,m1,v1)
+    return f
+
+def _a_step(rnd):
+    p,g,m,v = eighths(rnd, 4, rnd.randint(1, 3), lo=-16, hi=16)
+    t,start = rnd.randint(1, 5),rnd.random()<0.3
+    rates = rnd.choice([0.125,0.5]),rnd.choice([0.5,0.9]),rnd.choice([0.75,0.99])
+    return p,g,m*(not start),v.abs()*(not start),1 if start else t,*rates,rnd.choice([1e-8,0.5])
+
+_exercise('adam_step(p, g, m, v, t, lr, beta1, beta2, eps)',
+    "step `t` (from 1) of Adam: with the gradient `g`, `m` becomes beta1*m+(1-beta1)*g, and "
+    "`v` becomes beta2*v+(1-beta2)*g**2; both, divided by 1-beta**t, give the step, -lr * m / "
+    "(root of v + eps): a tuple of the new `p`, `m` and `v`, float tensors of one shape",
+    _by_adam,
+    lambda: [(_floats(1), _floats(2), _floats(0), _floats(0), 1, 0.5, 0.5, 0.75, 1e-8),
+             (_floats(1,-1), _floats(2,3), _floats(1,0), _floats(4,1), 3, 0.5, 0.9, 0.99, 0.5)],
+    _a_step,
+    {'both averages start from 0 and are too small at first: divide them by 1-beta**t':
+        _adam(correct=(0,0)),
+     'the average of the gradients is to be divided by 1-beta1**t': _adam(correct=(0,1)),
+     'the average of the squares is to be divided by 1-beta2**t': _adam(correct=(1,0)),
+     'that goes uphill': _adam(sign=1),
+     'the root is missing: divide by the root of `v`': _adam(power=1),
+     '`eps` is added after the root': _adam(inside=True),
+     'what you keep are the corrected averages: the correction is for this step only':
+        _adam(kept=True),
+     'the step takes the old averages, it should take the new ones': _adam(old=True),
+     '`v` averages squares, yours averages absolute values': _adam(square=torch.abs),
+     'beta1 and beta2 have changed places': _adam(swap=True),
+     'the first step is number 1, yours counts one too many': _adam(late=1),
+     'the learning rate is missing': _adam(rate=False)}, level=3)
+
+def _conv3(x, w): return F.conv2d(x, w, padding=1)
+
+def _residual(x, w1, w2):
+    mid = _conv3(x, w1).relu()
+    return torch.relu(torch.add(x, _conv3(mid, w2)))
+
+def _a_block(rnd):
+    c,h,w = rnd.randint(1, 2),rnd.randint(1, 3),rnd.randint(1, 3)
+    x, = eighths(rnd, 1, rnd.randint(1, 2), c, h, w, lo=-16, hi=16)
+    return (x,*eighths(rnd, 2, c, c, 3, 3, lo=-8, hi=8))
+
+_center = torch.zeros(1, 1, 3, 3)
+_center[0,0,1,1] = 1
+_exercise('residual_block(x, w1, w2)',
+    "two convolutions with a ReLU between them, of kernels `w1` and `w2` [c,c,3,3] and a "
+    "padding of 1; to what they make of `x` [n,c,h,w], `x` itself is added, and a ReLU comes "
+    "last: a tensor [n,c,h,w]",
+    _residual,
+    lambda: [(_floats([[[2.]]]), _center, _center), (_floats([[[-2.]]]), _center, _center),
+             (_floats([[[3.,-1.]]]), -_center, _center*2),
+             (_floats([[[3.,-1.],[1.,2.]]]), _center, _center.flip(-1)-_center*4)],
+    _a_block,
+    {'the shortcut is missing: add `x`': lambda x,w1,w2: _conv3(_conv3(x, w1).relu(), w2).relu(),
+     'the last ReLU is missing': lambda x,w1,w2: x+_conv3(_conv3(x, w1).relu(), w2),
+     'the ReLU between the two is missing': lambda x,w1,w2: (x+_conv3(_conv3(x, w1), w2)).relu(),
+     'the last ReLU comes after adding `x`, not before':
+        lambda x,w1,w2: x+_conv3(_conv3(x, w1).relu(), w2).relu(),
+     '`x` is added at the end, not already after the first convolution':
+        lambda x,w1,w2: _conv3((x+_conv3(x, w1)).relu(), w2).relu(),
+     '`w1` and `w2` have changed places':
+        lambda x,w1,w2: (x+_conv3(_conv3(x, w2).relu(), w1)).relu(),
+     'both convolutions have the kernels `w1`':
+        lambda x,w1,w2: (x+_conv3(_conv3(x, w1).relu(), w1)).relu(),
+     'what is added is the first ReLU, it should be `x`':
+        lambda x,w1,w2: (_conv3(x, w1).relu()+_conv3(_conv3(x, w1).relu(), w2)).relu(),
+     'without `padding=1` a convolution makes the images smaller':
+        lambda x,w1,w2: (x+F.conv2d(F.conv2d(x, w1).relu(), w2)).relu()}, level=2)
+
+# %% ../nbs/12_exercises.ipynb #dd6db7c7
+class _Course(NamedTuple):
+    "A training of a small network with batch norm"
+    seed:int
+    epochs:int
+    batches:int
+
+    @property
+    def text(self): return f'{self.epochs} epochs of {self.batches} batches'
+
+def _trained_course(f, course):
+    "What `fit` returns, and where it takes the parameters"
+    torch.manual_seed(course.seed)
+    n,k = 4*course.batches,3
+    x = torch.randn(n+5, k)
+    y = x[:,0]-2*x[:,1].abs()+torch.randn(n+5)*0.1
+    model = torch.nn.Sequential(torch.nn.Linear(k, 4), torch.nn.BatchNorm1d(4),
+                                torch.nn.ReLU(), torch.nn.Linear(4, 1))
+    batches = list(zip(x[:n].split(4), y[:n].split(4)))
+    losses = f(model, batches, (x[n:],y[n:]), 0.05, course.epochs)
+    if not isinstance(losses, (list,tuple)): return losses
+    return {'validation losses':[float(o) for o in losses],
+            'the last weights':model[3].weight.detach()}
+
+def _course_by(clear=True, column=True, judge=True, back=True, learn=True):
+    "The training of the exercise, or with some of its faults"
+    def fit(model, batches, valid, lr, epochs):
+        opt,losses = torch.optim.SGD(model.parameters(), lr=lr),[]
+        def loss(xb, yb): return F.mse_loss(model(xb), yb[:,None] if column else yb)
+        for i in range(epochs):
+            model.train(back or i==0)
+            for xb,yb in batches:
+                if clear: opt.zero_grad()
+                loss(xb, yb).backward()
+                if learn: opt.step()
+            if judge: model.eval()
+            losses.append(loss(*valid).item())
+        return losses
+    return fit
+
+def _right_course(model, batches, valid, lr, epochs):
+    "The same without an optimizer"
+    out = []
+    for _ in range(epochs):
+        model.train()
+        for xb,yb in batches:
+            loss = ((model(xb).flatten()-yb)**2).mean()
+            grads = torch.autograd.grad(loss, list(model.parameters()))
+            with torch.no_grad():
+                for p,g in zip(model.parameters(), grads): p -= lr*g
+        model.eval()
+        with torch.no_grad(): out.append(((model(valid[0]).flatten()-valid[1])**2).mean())
+    return out
+
+_PILE = 'the gradients pile up'
+_EACH = 'targets [n] are compared with scores [n,1], each with each'
+_MODE = 'the validation runs as if it were training: `model.eval()`'
+_exercise('fit(model, batches, valid, lr, epochs)',
+    "train `model` (its scores are [n,1]) with SGD on `batches`, pairs of inputs and float "
+    "targets [n], by the mean squared error; after each epoch, measure it on the pair `valid`, "
+    "with batch norm in its second mode: a list of these validation losses",
+    _right_course,
+    lambda: [(_Course(1, 1, 1),), (_Course(2, 1, 3),), (_Course(3, 3, 2),)],
+    lambda rnd: (_Course(rnd.randint(0, 99), rnd.randint(1, 3), rnd.randint(1, 4)),),
+    {f'one fault is left: {_PILE}': _course_by(clear=False),
+     f'one fault is left: {_EACH}': _course_by(column=False),
+     f'one fault is left: {_MODE}': _course_by(judge=False),
+     f'two faults are left: {_PILE}, and {_EACH}': _course_by(clear=False, column=False),
+     f'two faults are left: {_PILE}, and {_MODE}': _course_by(clear=False, judge=False),
+     f'two faults are left: {_EACH}, and {_MODE}': _course_by(column=False, judge=False),
+     'all three faults are left': _course_by(False, False, False),
+     'after the first epoch it never goes back to training: `model.train()`':
+        _course_by(back=False),
+     'nothing is learned: where is the step?': _course_by(learn=False)},
+    apply=_trained_course, changes=True, n=8, level=3)
+
+def _as_pairs(f, base, name, values, seeds):
+    "The runs of a plan in an order of their own, as lists of pairs"
+    runs = f(base, name, values, seeds)
+    if not isinstance(runs, list) or not all(isinstance(o, dict) for o in runs): return runs
+    return sorted(sorted(o.items()) for o in runs)
+
+def _all_runs(base, name, values, seeds):
+    return [dict(base, **{name:v, 'seed':s}) for s in seeds for v in values]
+
+def _one_dict(base, name, values, seeds):
+    run = dict(base)
+    return [run for s in seeds for v in values if run.update({name:v, 'seed':s}) is None]
+
+def _a_question(rnd):
+    base = {'lr':rnd.choice([0.1,0.5]), 'epochs':rnd.randint(1, 5), 'norm':False, 'seed':0}
+    name = rnd.choice(['lr','epochs','norm'])
+    values = [False,True] if name=='norm' else rnd.sample([1,2,3,4,8], rnd.randint(2, 3))
+    return base,name,values,rnd.sample(range(1, 50), rnd.randint(2, 4))
+
+_plan = {'lr':0.1, 'epochs':3, 'norm':False, 'seed':0}
+_exercise('ablation(base, name, values, seeds)',
+    "the runs that tell whether the setting `name` matters: for each of `values` and each of "
+    "`seeds` one run, a dict like `base` but for these two (the seed is in 'seed'): a list of "
+    "dicts, in any order",
+    _all_runs,
+    lambda: [(_plan, 'norm', [False,True], [1,2]), (_plan, 'epochs', [1,3,5], [7,8])],
+    _a_question,
+    {'one seed only, so that a difference may be chance: each value runs with each seed':
+        lambda base,name,values,seeds: _all_runs(base, name, values, seeds[:1]),
+     'the seeds are not used, so that a difference may be chance':
+        lambda base,name,values,seeds: [dict(base, **{name:o}) for o in values],
+     'each value has seeds of its own, so two things change at once':
+        lambda base,name,values,seeds: [dict(base, **{name:v, 'seed':s})
+                                        for v,s in zip(values, seeds)],
+     'the runs are all the same dict, changed again and again: make a new one for each':
+        _one_dict,
+     'the first value is missing, there is nothing to compare with':
+        lambda base,name,values,seeds: _all_runs(base, name, values[1:], seeds),
+     'the other settings are missing: a run is a whole `base`':
+        lambda base,name,values,seeds: _all_runs({}, name, values, seeds),
+     'only the seeds change, the setting itself stays what it was':
+        lambda base,name,values,seeds: [dict(base, seed=s) for s in seeds for v in values],
+     'each value runs with each seed, but the run does not say with which':
+        lambda base,name,values,seeds: [dict(base, **{name:v}) for s in seeds for v in values],
+     'the setting goes by its own name, not by the word "name"':
+        lambda base,name,values,seeds: [dict(base, name=v, seed=s)
+                                        for s in seeds for v in values]},
+    apply=_as_pairs, level=2)
+
+def _wanted(): pass # Stands for a network that is good enough
+
+def _tested(f, split):
+    "How many parameters a network has, and its share of right answers"
+    out = {'fewer than 20,000 parameters':True, 'a share of right answers':0.992}
+    if f is _wanted: return out
+    net = getattr(f, 'net', f)
+    size = sum(o.numel() for o in net.parameters())
+    if size>=20_000: return {**out, 'fewer than 20,000 parameters':f'{size:,}'}
+    images,labels = mnist(split)
+    was,right = net.training,0
+    net.eval()
+    with torch.no_grad():
+        for x,y in zip(images.split(500), labels.split(500)):
+            scores = net(x[:,None].float()/255)
+            if scores.shape!=(len(x),10): raise ValueError(
+                f'for images {[len(x),1,28,28]} scores {[len(x),10]} are expected, '
+                f'not {list(scores.shape)}')
+            right += (scores.argmax(1)==y).sum().item()
+    net.train(was)
+    return {**out, 'a share of right answers':min(right/len(labels), 0.992)}
+
+_exercise('small_net(images)',
+    "a trained network, an `nn.Module` of fewer than 20,000 parameters, that maps images, "
+    "float [n,1,28,28] in 0..1, to scores [n,10], and names at least 99.2 % of the 10,000 "
+    "test images rightly",
+    _wanted, lambda: [('test',)], lambda rnd: ('test',), {}, apply=_tested, n=1, tol=1e-9,
+    level=3)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mnist_basics import linear_model, mlp, sgd_quadratic, ten_digits
 from mnist_basics import exercises
 from mnist_basics.exercises import check, names, task
-from mnist_basics.judge import verdict
+from mnist_basics.judge import judged
 from mnist_basics.learner import Callback
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -380,10 +380,10 @@ def test_an_unknown_name_is_an_error_with_near_matches(name, near):
 @pytest.mark.parametrize('name', names())
 def test_every_slip_has_its_own_sentence(name):
     ex = exercises._EXERCISES[name]
-    assert len(ex.slips) >= 4 and verdict(ex, ex.answer)[0]
+    assert len(ex.slips) >= 4 and judged(ex, ex.answer)[0]
     for hint, wrong in ex.slips.items():
         for f in wrong if isinstance(wrong, tuple) else (wrong,):
-            right, sentence = verdict(ex, f)
+            right, sentence = judged(ex, f)
             assert not right and sentence.endswith(hint), sentence
 
 
