@@ -1073,5 +1073,5 @@ _exercise('small_net(images)',
     "a trained network, an `nn.Module` of fewer than 20,000 parameters, that maps images, "
     "float [n,1,28,28] in 0..1, to scores [n,10], and names at least 99.2 % of the 10,000 "
     "test images rightly",
-    _wanted, lambda: [('test',)], lambda rnd: ('test',), {}, apply=_tested, n=1, tol=1e-9,
+    _wanted, lambda: [('valid',)], lambda rnd: ('valid',), {}, apply=_tested, n=1, tol=1e-9,
     level=3)
