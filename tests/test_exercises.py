@@ -891,14 +891,35 @@ def test_a_session_in_jupyter(tmp_path):
     assert said.count('False') == 3 and said.count('True') == 1 and 'Traceback' not in said
 
 
-# ---- the page
+# ---- the pages
 
-def test_the_page_has_an_empty_cell_and_a_folded_solution_for_each():
-    cells = [c for c in json.loads((ROOT/'nbs'/'12_exercises.ipynb').read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
-    text = [''.join(c['source']) for c in cells]
-    out = [''.join(''.join(o.get('text', '')) for o in c['outputs']) for c in cells]
-    for name in names():
-        empty = next(i for i, o in enumerate(text) if f"\ncheck('{name}', {name});" in o)
-        assert out[empty].startswith('Not yet: ') and text[empty+1].startswith('#| code-fold: true\n#| code-summary: "A solution"\n')
-        assert f"\nassert check('{name}', {name})" in text[empty+1] and out[empty+1].startswith('Right: ')
-        assert cells[empty+1]['metadata'] == {'cellView': 'form', 'jupyter': {'source_hidden': True}}
+def code_of(page):
+    cells = json.loads(page.read_text(encoding='utf-8'))['cells']
+    return [(''.join(c['source']), ''.join(''.join(o.get('text', '')) for o in c['outputs']), c['metadata']) for c in cells if c['cell_type'] == 'code']
+
+
+PAGES = {p.name: code_of(p) for p in (ROOT/'nbs').glob('[01]*.ipynb')}
+LESSONS = ['01_pixels', '02_baseline', '02b_slopes', '03_sgd_quadratic', '03b_digit_loss', '04_linear_model', '05_mlp', '06_resnet18']
+
+
+@pytest.mark.parametrize('name', names())
+def test_each_has_an_empty_cell_and_a_folded_solution_behind_it(name):
+    places = [(p, i) for p, cells in PAGES.items() for i, (s, _, _) in enumerate(cells) if re.search(rf"^check\('{name}', (my_)?{name}\);$", s, re.M)]
+    assert len(places) == 1, places
+    (page, i), = places
+    (_, out, _), (solution, right, meta) = PAGES[page][i:i+2]
+    assert out.startswith('Not yet: ') and right.startswith('Right: ')
+    assert solution.startswith('#| code-fold: true\n#| code-summary: "A solution"\n') and f"\nassert check('{name}', " in solution
+    assert meta == {'cellView': 'form', 'jupyter': {'source_hidden': True}}
+
+
+def test_each_lesson_has_two_or_three():
+    for o in LESSONS: assert 2 <= sum("\ncheck('" in s for s, _, _ in PAGES[f'{o}.ipynb']) <= 3, o
+
+
+def test_the_index_has_them_all_with_their_marks():
+    page = json.loads((ROOT/'nbs'/'12_exercises.ipynb').read_text(encoding='utf-8'))['cells']
+    table = next(o for o in (''.join(c['source']) for c in page) if '| how hard |' in o)
+    rows = [line.split(' | ') for line in table.splitlines() if '●' in line]
+    assert [row[1].strip('`') for row in rows] == names()
+    assert [row[2].count('●') for row in rows] == [exercises._EXERCISES[o].level for o in names()]
