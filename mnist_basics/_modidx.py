@@ -294,6 +294,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.coaster': ( 'workshop/explorables.html#coaster',
                                                                                 'mnist_basics/explorables.py'),
+                                          'mnist_basics.explorables.convolve': ( 'workshop/explorables.html#convolve',
+                                                                                 'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.digit_pulls': ( 'workshop/explorables.html#digit_pulls',
                                                                                     'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.explore_folder': ( 'workshop/explorables.html#explore_folder',

@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['IMPORT', 'explore_folder', 'bundle', 'Explorable', 'has_kernel', 'parabola', 'coaster', 'sprite_images',
-           'digit_pulls', 'bends']
+           'digit_pulls', 'bends', 'convolve']
 
 # %% ../nbs/workshop/10_explorables.ipynb #20a5b196
 import base64, html, json, re, sys
 from pathlib import Path
 from importlib.resources import files
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from .files import lacking, mend, need
-from .plots import describe, plot_residuals, plot_tangent, show_images, use_style
+from .plots import describe, plot_residuals, plot_tangent, show_image, show_images, use_style
 
 # %% ../nbs/workshop/10_explorables.ipynb #cd976eed
 def explore_folder()->Path: # Holds a module for each explorable, and what they share
@@ -159,3 +160,19 @@ def bends(
     alt = "A curve as dots, and a straight line from its first to its last: no bend yet."
     values = dict(file='digits.png', x=x.tolist(), y=y.tolist())
     return Explorable('bends', values, ax.figure, alt)
+
+# %% ../nbs/workshop/10_explorables.ipynb #deeb754e
+def convolve(
+    image:Tensor, # A digit, float [n,n] in 0..1
+    kernels:dict, # Name to kernel, float [3,3]: what to begin with
+)->Explorable: # A window to move, nine numbers to change, and the map
+    "A convolution by hand; `ValueError` for other shapes, or numbers not finite"
+    image = image.detach().double()
+    kernels = {k: torch.as_tensor(o).double() for k,o in kernels.items()}
+    shapes = {tuple(o.shape) for o in kernels.values()}
+    finite = all(o.isfinite().all() for o in (image, *kernels.values()))
+    if image.ndim!=2 or len({*image.shape})!=1 or len(image)<3 or shapes!={(3,3)} or not finite:
+        raise ValueError("expected a square image, and kernels [3,3], of finite numbers")
+    values = dict(image=image.tolist(), kernels={k: o.tolist() for k,o in kernels.items()})
+    ax = show_image(image, size=2)
+    return Explorable('convolve', values, ax.figure, "A digit, over which a kernel will slide.")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from mnist_basics.devices import set_seed
 from mnist_basics.digit_loss import mnist_loss
-from mnist_basics.explorables import bends, bundle, digit_pulls, explore_folder, parabola, sprite_images
+from mnist_basics.explorables import bends, bundle, convolve, digit_pulls, explore_folder, parabola, sprite_images
 from mnist_basics.sgd_quadratic import mse
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
@@ -423,13 +423,35 @@ def test_hidden_units_take_shape(visit):
     assert float(re.search(r'accuracy (\d\.\d+)', tab.get_by_role('status').nth(1).inner_text())[1]) > .93
 
 
+# ---- convolution by hand
+
+def test_the_map_is_a_convolution(visit):
+    tab = visit(('convolve', edges()))
+    image = torch.tensor(sprite_images()[1])/255
+    for kernel in (KERNEL, -KERNEL):
+        want = nn.functional.conv2d(image[None, None], kernel[None, None])[0, 0]
+        for row, col in ((6, 10), (13, 13), (21, 8)):
+            for name, v in (('Row of the window', row), ('Column of the window', col)): tab.get_by_role('slider', name=name).fill(str(v))
+            assert number(tab.locator('.stack p b').inner_text()) == pytest.approx(want[row, col].item(), abs=.006)
+        press(tab, 'Turn the signs')
+    first = tab.get_by_role('spinbutton').first
+    first.fill('')
+    tab.get_by_role('status').filter(has_text='no number').wait_for()
+    press(tab, 'All zero')
+    assert tab.locator('.stack p b').inner_text() == '0.00' and tab.said == []
+
+
 # ---- any explorable
 
 CURVE = torch.linspace(-1, 1, 40)
 def wave(): return bends(CURVE, (3*CURVE).sin()).values
 
 
-STARTS = {'coaster': ride, 'parabola': lambda: parabola().values, 'pulls': lambda: digit_pulls().values, 'bends': wave}
+KERNEL = torch.tensor([[1., 1, 1], [0, 0, 0], [-1, -1, -1]])
+def edges(): return convolve(torch.tensor(sprite_images()[1])/255, {'lower edges': KERNEL, 'left edges': KERNEL.T.flip(1)}).values
+
+
+STARTS = {'coaster': ride, 'parabola': lambda: parabola().values, 'pulls': lambda: digit_pulls().values, 'bends': wave, 'convolve': edges}
 ALL = pytest.mark.parametrize('name', STARTS)
 
 
@@ -464,6 +486,7 @@ def test_nothing_to_object_to(visit, name, scheme, size):
     ('coaster', {}, 'undefined'),
     ('parabola', dict(start=None, lr=1), 'finite'),
     ('pulls', dict(file='digits.png', lr=0, std=1), 'above 0'),
+    ('convolve', dict(image=[[0, 1], [1, 0]], kernels={}), 'square'),
     ('bends', dict(file='digits.png', x=[1], y=[1]), 'two finite points'),
     ('pulls', dict(file='lost.png', lr=1, std=1), 'did not come'),
     ('pulls', dict(file='engine.js', lr=1, std=1), 'damaged'),
