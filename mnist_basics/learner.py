@@ -28,7 +28,7 @@ from .linear_model import batch_accuracy
 from .metrics import accuracy
 from .mlp import make_mlp
 from .pictures import read_image
-from .models import load_model, save_model, saved_info
+from .models import load_model, read_model, save_model
 from .plots import show_images
 from .resnet18 import layer_shapes, make_resnet18, one_cycle
 from .sgd_quadratic import mse, rmse
@@ -1070,7 +1070,19 @@ ARCHS = dict(linear=nn.Linear, mlp=make_mlp, resnet18=make_resnet18)
 def _made(arch, args):
     "The model that `arch` makes; `ValueError` if it makes none"
     if arch not in ARCHS: raise ValueError(f"there is no arch {arch!r}, only {sorted(ARCHS)}: pass the model itself")
-    return ARCHS[arch](**args)
+    try: return ARCHS[arch](**args)
+    except Exception as e: raise ValueError(f"{arch} makes no model of {args} ({e}): pass the model itself") from e
+
+def _told(file):
+    "A `Saved` whose words are those of `Learner.save`; `ValueError` if they can't be"
+    saved = read_model(file)
+    kinds = dict(arch=str, args=dict, shape=list, names=list, history=list)
+    kinds['classes'] = list,str,dict
+    odd = [k for k,v in kinds.items() if not isinstance(saved.info.get(k), (v,type(None)))]
+    try: history = [[float(v) for v in row] for row in saved.info.get('history') or []]
+    except (TypeError,ValueError): odd.append('history')
+    if odd: raise ValueError(f"{saved.name} has an odd {odd[0]}: delete it and save again")
+    return saved._replace(info={**saved.info, 'history':history})
 
 @patch
 def save(self:Learner,
@@ -1100,8 +1112,9 @@ def _written(v): return v if math.isfinite(v) else str(v)
 @patch
 def load(self:Learner, file): # What `save` has written
     "Take everything from `file`; `ValueError` if it is damaged or of another model, and all stays as it was"
-    info = load_model(file, self.model)
-    history = [[float(v) for v in row] for row in info.get('history', [])]
+    saved = _told(file)
+    info,history = saved.info,saved.info.get('history', [])
+    load_model(saved, self.model)
     self.opt,self.failed,self.interrupted = None,False,info.get('interrupted', False)
     self.classes = info.get('classes', self.classes)
     self.shape = info.get('shape') or self.shape
@@ -1111,7 +1124,6 @@ def load(self:Learner, file): # What `save` has written
         o.lrs,o.losses,o.iters = [],[],[]
     if self.interrupted: _say_interrupted(self, file)
     return self
-
 
 # %% ../nbs/07_learner.ipynb #67a30260
 def load_learner(
@@ -1123,8 +1135,9 @@ def load_learner(
 )->Learner: # Ready to predict
     "The saved learner; `ValueError` if the file is damaged, of another model, or says nothing of its recipe"
     if model is None:
-        info = saved_info(file)
-        model = _made(info.get('arch'), info.get('args', {}))
+        info = _told(file).info
+        try: model = _made(info.get('arch'), info.get('args') or {})
+        except ValueError as e: raise ValueError(f"{Path(file).name}: {e}") from None
     return Learner(dls, model.eval(), device=device, **kwargs).load(file)
 
 # %% ../nbs/07_learner.ipynb #a99a596e

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from .files import write_whole
+from .files import make_folder, read_whole, sealed, unsealed, write_whole
 from .devices import default_device, set_seed
 from .data import mnist
 from .learner import Adam, Callback, DataLoaders, Learner
@@ -234,15 +234,19 @@ def write(self:Checkpoint):
                  random=o.random_numbers())
     data = BytesIO()
     torch.save(state, data)
-    self.file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(self.file, data.getvalue())
+    make_folder(self.file.parent)
+    write_whole(self.file, sealed(data.getvalue()))
 
 @patch
 def read(self:Checkpoint)->dict: # What `write` has written, or `None` if there is no file
     "The state in the file; `ValueError` if it is damaged, or of another training"
     if not self.file.exists(): return None
     name,again = self.file.name,"delete it to begin anew, or choose another file"
-    try: state = torch.load(self.file, map_location='cpu', weights_only=True)
+    try:
+        data = BytesIO(unsealed(read_whole(self.file)))
+        state = torch.load(data, map_location='cpu', weights_only=True)
+    except OSError as e:
+        raise ValueError(f"{name} cannot be read, it {e.strerror}: {again}") from e
     except Exception as e:
         kind = type(e).__name__
         raise ValueError(f"{name} is no whole checkpoint ({kind}): {again}") from e
@@ -279,7 +283,6 @@ def restore(self:Checkpoint,
         raise ValueError(f"{self.file.name} is of another training ({type(e).__name__}): "
                          "delete it to begin anew, or choose another file") from e
     o.first,o.epoch = state['done'],state['done']-1
-
 
 # %% ../nbs/17_outgrowing_one_machine.ipynb #678f3510
 def train_together(

@@ -464,6 +464,46 @@ def test_a_header_makes_nothing(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='m.safetensors is damaged'): learner.load_learner(file)
 
 
+def test_whatever_stands_in_a_learner(tmp_path):
+    from mnist_basics.learner import load_learner
+    from mnist_basics.mlp import make_mlp
+    file, net = tmp_path/'m.safetensors', make_mlp(5)
+    good, tensors = dict(arch='mlp', args=dict(hidden=5), classes=[3, 7], shape=[784], names=['epoch'], history=[[0]]), net.state_dict()
+    for o in (dict(arch='none'), dict(arch=[]), dict(arch=None), dict(args=dict(hidden='x')), dict(args=dict(hiding=5)), dict(args=[5]), dict(args=dict(hidden=-5)), dict(args=dict(hidden=6)),
+              dict(classes=7), dict(shape='x'), dict(names=7), dict(history=7), dict(history=[7]), dict(history=[['x']]), dict(history=[[[]]])):
+        forged(file, good | o, tensors)
+        with pytest.raises(ValueError, match='^m.safetensors.*: '): load_learner(file)
+    forged(file, good, tensors)
+    assert load_learner(file).classes == [3, 7]
+
+
+def test_whatever_stands_in_a_checkpoint(tmp_path):
+    "Not a bit of it may be another; what it says is used only if all of it fits"
+    from mnist_basics.linear_model import DataLoader
+    from mnist_basics.learner import DataLoaders, Learner
+    from mnist_basics.outgrowing_one_machine import Checkpoint
+    file, xy = tmp_path/'run.pt', (torch.rand(32, 4), torch.rand(32, 1))
+    def train():
+        torch.manual_seed(0)
+        learn = Learner(DataLoaders(DataLoader(xy, 8), DataLoader(xy, 8)), torch.nn.Linear(4, 1), torch.nn.functional.mse_loss, cbs=Checkpoint(file))
+        learn.logger, learn.bar = None, False
+        learn.fit(2)
+        return learn
+    want = train().model.weight
+    raw = file.read_bytes()
+    torch.save([1, 2], tmp_path/'list')
+    n = 300 if LONG else 40
+    for o in (*list(flips(raw, n))[-n:], *mutations(raw, n), b'', b'text', files.unsealed(raw), files.sealed((tmp_path/'list').read_bytes())):
+        if o == raw: continue
+        file.write_bytes(o)
+        with pytest.raises(ValueError, match=r'^run.pt .*: delete it'): train()
+    file.write_bytes(raw)
+    assert train().model.weight.equal(want)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ValueError, match='run.pt cannot be read, it is a folder'): train()
+
+
 def test_whatever_stands_in_the_cache(tmp_path, capsys):
     "One line that says why it is trained again, and then it is kept anew"
     folder, good, rung = tmp_path/'cache', Cache().model(0), RUNGS[1]

@@ -461,8 +461,11 @@ def test_no_checkpoint_is_continued_with_other_callbacks(tmp_path):
 
 @pytest.mark.parametrize('content', [[1, 2], {}, {'model': 3}, 7, 'text', {'settings': {}, 'done': 'x'}])
 def test_other_files_are_no_checkpoints(content, tmp_path):
-    torch.save(content, tmp_path/'c.pt')
-    learn = small(Checkpoint(tmp_path/'c.pt'))
+    from mnist_basics.files import sealed
+    file = tmp_path/'c.pt'
+    torch.save(content, file)
+    file.write_bytes(sealed(file.read_bytes()))
+    learn = small(Checkpoint(file))
     before = weights(learn)
     with pytest.raises(ValueError, match='c.pt is no checkpoint of a training: delete it'): learn.fit(1)
     assert equal(weights(learn), before)
