@@ -10,7 +10,7 @@ Every network gets one epoch of the first 50,000 training images, label smoothin
 batches of 192. Its learning rate is the best of RATES by one seed; three other seeds, and
 the 10,000 images that are left, measure it. No test image is looked at.
 """
-import argparse, json, platform, time
+import argparse, json, time
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from statistics import mean
 
 import torch
 from torch import nn
+from bands import processor
 from mnist_basics.data import mnist
 from mnist_basics.metrics import accuracy
 from mnist_basics.ten_digits import Normalize, train_digits
@@ -106,7 +107,7 @@ def main():
                   f"{mean(o['accuracy']):.4f} {o['accuracy']}", flush=True)
         made = dict(command=f'python bench/causes.py {part}', date=time.strftime('%Y-%m-%d'),
                     torch=torch.__version__, threads=torch.get_num_threads(),
-                    device=platform.processor() or platform.machine())
+                    device=processor())
         if args.json:
             old = json.loads(args.json.read_text()) if args.json.exists() else {}
             record = old | {part: dict(made=made, results=res)}
