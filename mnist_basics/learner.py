@@ -966,7 +966,6 @@ class MixedPrecision(Callback):
         vars(self.model).pop('forward', None)
         vars(self.model).update(self.own)
 
-
 # %% ../nbs/07_learner.ipynb #e06f985d
 @patch
 def validate(self:Learner,
