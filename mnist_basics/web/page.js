@@ -2,9 +2,10 @@
 // The page around engine.js: the pen, the buttons, and a picture of what each stage sees.
 
 const $ = id => document.getElementById(id);
-const PAPER = 280; // side of the hidden sheet that the networks look at, in pixels
-const PEN = 22;    // width of the pen on it
-const state = {models: null, strokes: [], seen: null, answer: null, milliseconds: []};
+const PAPER = 140; // side of the hidden sheet that the networks look at, in pixels
+const PEN = 11;    // width of the pen on it
+const FIT = 0.7;   // part of that sheet to which smaller drawings are enlarged, strokes and not pen
+const state = {models: null, strokes: [], seen: null, answer: null, reason: "", milliseconds: []};
 
 // ---- Light or dark: as the site that shows this page in a frame, otherwise as the system
 
@@ -54,11 +55,18 @@ function drawStrokes(context, side, strokes) {
   }
 }
 
+// A small drawing made larger about its middle, which moves to the middle of the sheet
+function fitStrokes(strokes) {
+  const [xs, ys] = [0, 1].map(i => strokes.flat().map(o => o[i])), middle = a => (largest(a) + smallest(a)) / 2;
+  const extent = Math.max(...[xs, ys].map(a => largest(a) - smallest(a))), k = FIT / Math.max(extent, 0.05);
+  return k <= 1 ? strokes : strokes.map(o => o.map(([x, y]) => [0.5 + k * (x - middle(xs)), 0.5 + k * (y - middle(ys))]));
+}
+
 function redraw() {
   const canvas = $("ink"), side = Math.round(canvas.clientWidth * (self.devicePixelRatio || 1));
   if (canvas.width !== side) canvas.width = canvas.height = side;
   drawStrokes(canvas.getContext("2d"), side, state.strokes);
-  drawStrokes(sheet, PAPER, state.strokes);
+  drawStrokes(sheet, PAPER, fitStrokes(state.strokes));
   $("hint").hidden = state.strokes.length > 0;
   $("undo").disabled = $("clear").disabled = !state.strokes.length;
 }
@@ -175,15 +183,14 @@ function showTen(answer) {
     row.children[1].firstChild.style.transform = `scaleX(${answer ? probabilities[d] : 0})`;
     row.lastChild.textContent = answer ? percent(probabilities[d]) : "–";
   });
-  $("digit").textContent = !answer ? "·" : sure ? digit : "?";
+  $("digit").textContent = !answer ? (state.reason ? "?" : "·") : sure ? digit : "?";
   $("digit").classList.toggle("unsure", !sure);
 }
 
 function words(answer) {
-  if (!answer) return "Nothing drawn yet.";
-  const {probabilities, digit, sure, digitlike} = answer.ten;
+  if (!answer) return state.reason || "Nothing drawn yet.";
+  const {probabilities, digit, sure, digitlike, second} = answer.ten;
   if (sure) return `It is ${named(digit)}. Probability ${percent(probabilities[digit])}.`;
-  const second = probabilities.indexOf(largest(probabilities.filter((_, d) => d !== digit)));
   return digitlike ? `Unsure: perhaps ${named(digit)}, or ${named(second)}.` : "Unsure: this looks like none of the ten digits.";
 }
 
@@ -242,11 +249,16 @@ function show(answer, seen) {
   later = setTimeout(() => { $("answer").textContent = words(answer); }, answer && pen !== null ? 250 : 0);
 }
 
+const look = () => prepare(sheet.getImageData(0, 0, PAPER, PAPER).data, PAPER, PAPER);
+
 // Draw, look, judge, show; `since` is when the pen moved
 function update(since = performance.now()) {
   redraw();
-  state.seen = state.strokes.length ? prepare(sheet.getImageData(0, 0, PAPER, PAPER).data, PAPER, PAPER) : null;
-  state.answer = state.seen && state.models && judge(state.models, state.seen);
+  const {images, reason} = state.strokes.length ? look() : {images: [], reason: ""};
+  const read = state.models ? images.map(o => judge(state.models, o)) : [];
+  state.seen = images.length === 1 ? images[0] : null;
+  state.answer = images.length === 1 ? read[0] : null;
+  state.reason = read.length > 1 ? `${read.length} digits: ${read.map(o => o.ten.sure ? o.ten.digit : `${o.ten.digit}?`).join(", ")}. Draw one to see what each stage says.` : reason && `No answer: ${reason}.`;
   show(state.answer, state.seen);
   state.milliseconds.push(performance.now() - since);
 }
@@ -256,8 +268,8 @@ function update(since = performance.now()) {
 // Browsers compile what runs often: so the first stroke of a reader is not the first of the page
 function warmUp(drawings) {
   for (const strokes of drawings.slice(0, 5)) {
-    drawStrokes(sheet, PAPER, strokes);
-    judge(state.models, prepare(sheet.getImageData(0, 0, PAPER, PAPER).data, PAPER, PAPER));
+    drawStrokes(sheet, PAPER, fitStrokes(strokes));
+    for (const image of look().images) judge(state.models, image);
   }
 }
 
