@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMPORT', 'explore_folder', 'bundle', 'Explorable', 'has_kernel', 'parabola', 'coaster', 'sprite_images',
-           'digit_pulls', 'bends', 'convolve']
+           'digit_pulls', 'bends', 'slide_kernel']
 
 # %% ../nbs/workshop/10_explorables.ipynb #20a5b196
 import base64, html, json, re, sys
@@ -162,7 +162,7 @@ def bends(
     return Explorable('bends', values, ax.figure, alt)
 
 # %% ../nbs/workshop/10_explorables.ipynb #deeb754e
-def convolve(
+def slide_kernel(
     image:Tensor, # A digit, float [n,n] in 0..1
     kernels:dict, # Name to kernel, float [3,3]: what to begin with
 )->Explorable: # A window to move, nine numbers to change, and the map

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from mnist_basics.devices import set_seed
 from mnist_basics.digit_loss import mnist_loss
-from mnist_basics.explorables import bends, bundle, convolve, digit_pulls, explore_folder, parabola, sprite_images
+from mnist_basics.explorables import bends, bundle, slide_kernel, digit_pulls, explore_folder, parabola, sprite_images
 from mnist_basics.sgd_quadratic import mse
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
@@ -448,7 +448,7 @@ def wave(): return bends(CURVE, (3*CURVE).sin()).values
 
 
 KERNEL = torch.tensor([[1., 1, 1], [0, 0, 0], [-1, -1, -1]])
-def edges(): return convolve(torch.tensor(sprite_images()[1])/255, {'lower edges': KERNEL, 'left edges': KERNEL.T.flip(1)}).values
+def edges(): return slide_kernel(torch.tensor(sprite_images()[1])/255, {'lower edges': KERNEL, 'left edges': KERNEL.T.flip(1)}).values
 
 
 STARTS = {'coaster': ride, 'parabola': lambda: parabola().values, 'pulls': lambda: digit_pulls().values, 'bends': wave, 'convolve': edges}
