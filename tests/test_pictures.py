@@ -90,7 +90,7 @@ def test_several_digits_from_left_to_right():
     for k in range(3): sheet.paste(on_paper(k, 180, (190, 230), (5, 20)), (10+190*k, 10))
     images, reason = read_digits(sheet)
     assert len(images) == 3 and not reason
-    for k, image in enumerate(images): assert (image-to_mnist(on_paper(k))).abs().mean() < .02
+    for k, image in enumerate(images): assert (image-to_mnist(on_paper(k))).abs().mean() < .03
     with pytest.raises(ValueError, match='3 digits'): to_mnist(sheet)
 
 
