@@ -164,7 +164,7 @@ def test_it_serves_until_it_is_stopped(end, serving):
     with urllib.request.urlopen(url) as o: assert b'<title>Draw a digit' in o.read()
     idle = socket.create_connection(place(url))
     run.send_signal(getattr(signal, end))
-    assert run.communicate(timeout=20) == ('', '') and run.returncode == 0
+    assert run.communicate(timeout=60) == ('', '') and run.returncode == 0
     idle.close()
 
 
