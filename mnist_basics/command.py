@@ -326,8 +326,8 @@ def predict_command(
     images = torch.cat([o for o,_ in read])
     def ask(): return [look(o, images.to(device)) for o in
         ready_rungs(opts.stages, opts.seed, device, opts.digits, rungs=rungs)]
-    with same_random(): seen = ask() if len(images) else []
-    models = read_weights() if len(images) else None
+    with same_random():
+        seen,models = (ask(),read_weights()) if len(images) else ([],None)
     views = [[o[i] for o in seen] for i in range(len(images))]
     def row(file, images, why): return picture_row(file, images, why,
         [views.pop(0) for _ in images], models)
