@@ -235,14 +235,12 @@ def footnote(
 @contextmanager
 def same_random():
     "Random numbers go on after a `with` of this as if nothing had been drawn in it"
-    import random, numpy as np, torch
-    python,numpy = random.getstate(),np.random.get_state()
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    try:
-        with torch.random.fork_rng(gpus): yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    import torch
+    from mnist_basics.devices import random_state, set_random_state
+    device = 'cuda' if torch.cuda.is_initialized() else None
+    state = random_state(device)
+    try: yield
+    finally: set_random_state(state, device)
 
 # %% ../nbs/15_command.ipynb #68095ea8
 def read_picture(

@@ -18,6 +18,7 @@ import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor
+from .devices import random_state, set_random_state
 
 # %% ../nbs/workshop/10_judge.ipynb #93e4ef48
 def plain(
@@ -357,15 +358,12 @@ class _Heard(io.TextIOBase):
 @contextmanager
 def _same_chance():
     "Start all random numbers from 0, and put them back where they were"
-    states = random.getstate(),np.random.get_state(),torch.get_rng_state()
+    state = random_state()
     random.seed(0)
     np.random.seed(0)
     torch.default_generator.manual_seed(0)
     try: yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+    finally: set_random_state(state)
 
 # %% ../nbs/workshop/10_judge.ipynb #03e63b56
 def _work(job, tell):
