@@ -93,7 +93,7 @@ def make_parser()->Parser: # Reads the arguments of `mnist-basics`
     commands = parser.add_subparsers(dest='command', metavar='COMMAND',
         title='commands', description='each has its own --help')
     predict = command('predict', 'say what each stage sees in image files')
-    predict.usage = '%(prog)s [OPTIONS] IMAGE ...' # All of them: too wide for some
+    predict.usage = '%(prog)s\n  [OPTIONS] IMAGE ...' # Fits 40 columns
     predict.add_argument('images', metavar='IMAGE', nargs='*',
         help='a picture of a digit, of any size')
     predict.add_argument('--show', metavar='PAGE.html', nargs='?', const=True,
