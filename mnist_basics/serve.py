@@ -13,6 +13,7 @@ from functools import partial
 from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import SimpleQueue
 from socket import SHUT_RDWR
 from time import sleep
 
@@ -150,14 +151,19 @@ def open_browser(
 
 # %% ../nbs/workshop/09_serve.ipynb #69f6e5d9
 @contextmanager
-def until_stopped():
-    "In a `with` of this, Ctrl-C or SIGTERM ends the block, and nothing more"
-    before = {}
+def until_stopped(
+    stop, # Called in a thread of its own, as `server.shutdown` has to be
+):
+    "In a `with` of this, Ctrl-C or SIGTERM calls `stop`, and breaks off nothing"
+    word,before = SimpleQueue(),{}
+    def wait():
+        if word.get(): stop()
+    threading.Thread(target=wait, daemon=True).start()
     if threading.current_thread() is threading.main_thread():
         for o in (signal.SIGINT,signal.SIGTERM):
             if signal.getsignal(o) not in (signal.SIG_IGN,None):
-                before[o] = signal.signal(o, signal.default_int_handler)
+                before[o] = signal.signal(o, lambda *_: word.put(True))
     try: yield
-    except KeyboardInterrupt: pass
     finally:
         for o,handler in before.items(): signal.signal(o, handler)
+        word.put(False)

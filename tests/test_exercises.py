@@ -436,7 +436,7 @@ WRONG = {
 WRONG |= {
     'convolve': [
         (lambda image, kernel: loop_convolve(image, kernel.flip((0, 1))), 'turned round'),
-        (lambda image, kernel: F.conv2d(image[None, None], kernel[None, None], padding='same')[0, 0], 'the shape should be'),
+        (lambda image, kernel: F.conv2d(F.pad(image, (0, kernel.shape[1]-1, 0, kernel.shape[0]-1))[None, None], kernel[None, None])[0, 0], 'the shape should be'),
         (lambda image, kernel: loop_convolve(image, kernel/kernel.numel()), 'not averaged'),
         (lambda image, kernel: loop_convolve(image, torch.ones_like(kernel)), 'not multiplied'),
         (lambda image, kernel: loop_convolve(image, kernel).tolist(), 'not a list'),
