@@ -8,9 +8,7 @@ __all__ = ['mnist_distance', 'is_3', 'PixelSimilarity', 'best_sharpness', 'train
 # %% ../nbs/02_baseline.ipynb #633ab3d1
 import torch
 from torch import Tensor
-from fastcore.basics import patch
-from .checks import check_images, check_labels, check_sizes
-from .models import DigitModel, ready_data
+from .checks import check_sizes
 
 # %% ../nbs/02_baseline.ipynb #c61afdc4
 def mnist_distance(
@@ -34,7 +32,11 @@ def is_3(
                          "come from")
     return to_3<=to_7
 
-# %% ../nbs/02_baseline.ipynb #eb1ab31d
+# %% ../nbs/02a_any_digits.ipynb #0b806e07
+from fastcore.basics import patch
+from .models import DigitModel, ready_data
+
+# %% ../nbs/02a_any_digits.ipynb #eb1ab31d
 class PixelSimilarity(DigitModel):
     "Names the digit whose average is nearest; ties go to the smaller digit"
     chunk = 1000
@@ -51,7 +53,7 @@ class PixelSimilarity(DigitModel):
             raise ValueError("no averages yet: call fit(images, labels) first")
         return dict(means=self.means, sharpness=self.sharpness)
 
-# %% ../nbs/02_baseline.ipynb #fa6055b0
+# %% ../nbs/02a_any_digits.ipynb #fa6055b0
 def best_sharpness(
     dists:Tensor, # Distances [n,k]
     y:Tensor, # Which of the k is true, int64 [n]
@@ -68,7 +70,7 @@ def best_sharpness(
         if (t/before-1).abs()<1e-6: break
     return t.float()
 
-# %% ../nbs/02_baseline.ipynb #474cb478
+# %% ../nbs/02a_any_digits.ipynb #474cb478
 @patch
 def fit(self:PixelSimilarity,
     images:Tensor, # [n,28,28] or [n,784]: whole 0..255 or fractions 0..1
@@ -81,7 +83,7 @@ def fit(self:PixelSimilarity,
     self.sharpness = best_sharpness(dists, y)
     return self
 
-# %% ../nbs/02_baseline.ipynb #387db3bf
+# %% ../nbs/02a_any_digits.ipynb #387db3bf
 def _to_all(self, xb):
     return torch.stack([mnist_distance(xb, o) for o in self.means], 1)
 
@@ -92,7 +94,7 @@ def distances(self:PixelSimilarity,
     "Distance to each average; `ValueError` if not fitted, or for other images"
     return self.in_pieces(lambda xb: _to_all(self, xb), images)
 
-# %% ../nbs/02_baseline.ipynb #56b844b7
+# %% ../nbs/02a_any_digits.ipynb #56b844b7
 @patch
 def score_batch(self:PixelSimilarity,
     xb:Tensor, # Images, float32 [n,28,28] in 0..1, where the averages are
@@ -107,7 +109,7 @@ def opinion(self:PixelSimilarity,
     "What each digit has for and against it"
     return dict(distances=self.distances(images), **DigitModel.opinion(self, images))
 
-# %% ../nbs/02_baseline.ipynb #7c1be5a0
+# %% ../nbs/02a_any_digits.ipynb #7c1be5a0
 def train_baseline(
     data, # Training and validation pair: images [n,28,28], digits int64 [n]
     *,
