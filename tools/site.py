@@ -29,6 +29,8 @@ CAPTION = re.compile('(<figcaption>)(.*?)(?=</figcaption>)', re.S)
 FOLDED = re.compile(r'<div (class="callout-header[^>]*data-bs-toggle[^>]*>)(.*?)</div>(<div id="callout-\d+-contents")', re.S)
 REMOTE_IMPORT = re.compile(r'@import\s*(?:url\()?\s*["\']?(?:https?:)?//[^"\')]*["\']?\)?[^;]*;')
 CSS_URL = re.compile(r'url\(\s*["\']?([^"\')]+)|@import\s+["\']([^"\']+)')
+NAMED = re.compile(r'cell-output-markdown">\s*<hr />\s*<h3 id="([^"]+)"')  # the heading of an exported function
+LESSON = re.compile(r'0\d\w*\.ipynb')  # a page of the course, which is read, where others are looked up
 WARNED = re.compile(r'cell-output-stderr">\s*<pre><code>([^<]*(?:Warning:|site-packages/)[^<]*)')
 EXPECTED = re.compile('broken link|output-file|format-links|html-math-method')  # warnings for what we check or do ourselves
 SHADED = re.compile(r'(background-color: (#[0-9a-f]{6});\s*color: )#[0-9a-f]{6}')  # a cell that pandas has coloured by its value
@@ -133,6 +135,11 @@ def links_html(links):
     items = [f'<li><a href="{html.escape(url)}"{" download" if icon=="download" else ""}><i class="bi bi-{icon}" aria-hidden="true"></i> {text}</a></li>' for text,url,icon in links]
     return f'<ul class="notebook-links">{"".join(items)}</ul>'
 
+def as_lesson(page):
+    "The HTML of a page of the course: functions are steps of the lesson, and not entries of its table of contents"
+    for name in NAMED.findall(page): page = re.sub(f'<li><a href="#{re.escape(name)}" id="toc-[^>]*>[^<]*</a></li>', '', page)
+    return page.replace('<ul></ul>', '').replace('<body class="', '<body class="lesson ', 1)
+
 def finished(page):
     "The HTML of a whole page with all that smalldocs leaves out"
     for pattern,new in FINISH: page = pattern.sub(new, page)
@@ -176,6 +183,7 @@ class Pages(Site):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT/'nbs'/page.src, copy)
             text = finished(path.read_text(encoding='utf-8'))
+            if LESSON.fullmatch(str(page.src)): text = as_lesson(text)
             up = '../'*(len(page.out.parts)-1)
             text = text.replace('src="site.js"', f'src="{up}site.js"')
             if 'data-explorable=' in text: text = text.replace('</body>', f'<script type="module" src="{up}explore/host.js"></script></body>', 1)
