@@ -138,6 +138,7 @@ def links_html(links):
 def as_lesson(page):
     "The HTML of a page of the course: functions are steps of the lesson, and not entries of its table of contents"
     for name in NAMED.findall(page): page = re.sub(f'<li><a href="#{re.escape(name)}" id="toc-[^>]*>[^<]*</a></li>', '', page)
+    page = re.sub(r'<details open="" class="code-fold">(?=\s*<summary>Exported source)', '<details open="" class="code-fold plain">', page)
     return page.replace('<ul></ul>', '').replace('<body class="', '<body class="lesson ', 1)
 
 def finished(page):
