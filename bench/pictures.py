@@ -7,19 +7,23 @@ former rule (paper is the median of the picture's edge, ink is all that differs,
 
 The rules were tuned on pictures of `--part tune`: seed A, training digits, its own fonts. What is reported is `--part measure`:
 seed B, MNIST's test digits, other fonts. scikit-learn's 8x8 digits, scaled up, are the one real set from elsewhere, and nothing
-was tuned on them. For each kind the shares of: right and sure, right, sure and wrong, refused.
+was tuned on them. For each kind the shares of: right and sure, unsure, sure and wrong, refused. Then, for each step of the way
+from picture to ink, what its kinds come to without it.
 
     python bench/pictures.py [--part measure] [--n 200] [--kinds a,b] [--weights FILE] [--json FILE]
 
 `--weights` is a state dict of the recipe's network; without, it is trained first.
 """
-import argparse, io, json, platform, time
+import argparse, io, json, re, time
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from bands import processor
+from mnist_basics import pictures as reading
 from mnist_basics.data import digit_data, mnist
 from mnist_basics.draw import draw_strokes, read_weights, verdict
 from mnist_basics.pictures import crop_ink, place_ink, read_digits, read_image
@@ -326,17 +330,33 @@ def outcome(images, truth, probs, believe):
     if not all(sure for _,sure in said): return 'unsure'
     return 'right' if tuple(d for d,_ in said)==truth else 'wrong'
 
-def measure(kind, part, n, networks, models):
+def measure(kind, part, n, networks, models, ways=('former','now')):
     "For each way of reading and each network, the share of each outcome"
-    res = {way: {name: dict(right=0, unsure=0, wrong=0, refused=0) for name in networks} for way in ('former','now')}
+    res = {way: {name: dict(right=0, unsure=0, wrong=0, refused=0) for name in networks} for way in ways}
     def sure_now(x, p): return verdict(x, dict(enumerate(p.tolist())), models).sure
     shown = pictures(kind, part, n)
     for image,truth in shown:
-        for way,images,believe in (('former', former(image), lambda x,p: bool(p.max()>=.8)), ('now', list(read_digits(image).images), sure_now)):
+        for way in ways:
+            if way=='former': images,believe = former(image),lambda x,p: bool(p.max()>=.8)
+            else: images,believe = list(read_digits(image).images),sure_now
             for name,network in networks.items():
                 probs = network(torch.stack(images)) if images else ()
                 res[way][name][outcome(images, truth, probs, believe)] += 1
     return {way: {name: {k: round(v/len(shown), 4) for k,v in o.items()} for name,o in r.items()} for way,r in res.items()}
+
+# What stands in for a step of `find_digits` that is left out, and the kinds that the step is for
+STEPS = dict(on_sheet=(lambda gray: gray, ('table',)), even_light=(lambda gray: gray, ('falling',)),
+             paper_field=(lambda gray: np.full(gray.shape, np.median(np.concatenate([gray[[0,-1]].ravel(), gray[:,[0,-1]].ravel()]))),
+                          ('shadow','patch')),
+             drop_lines=(lambda mask, thick: (mask,False), ('ruled','squared')), drop_frames=(lambda mask: mask, ('frame','boxed')),
+             group_strokes=(lambda labels, n, ink: [list(range(1, n+1))], ('apart','crumbs')))
+
+def without(step, part, n, networks, models):
+    "What is made of a step's kinds if it is left out"
+    kept,(stand_in,kinds) = getattr(reading, step),STEPS[step]
+    setattr(reading, step, stand_in)
+    try: return {o: measure(o, part, n, networks, models, ways=('now',))['now'] for o in kinds}
+    finally: setattr(reading, step, kept)
 
 def recipe(weights):
     "The best network of the command, from a file or trained"
@@ -344,6 +364,14 @@ def recipe(weights):
     net = make_best(10)
     net.load_state_dict(torch.load(weights))
     return DigitClassifier(net.eval(), tuple(range(10)), (), FIVE_VIEWS, 0.4)
+
+def keep(path, record):
+    "The record as a file, a line for each way of reading"
+    if not path: return
+    text = json.dumps(record, indent=1)
+    for name in ('recipe','page'):
+        text = re.sub(r'"%s": \{[^{}]*\}' % name, lambda m: ' '.join(m[0].split()), text)
+    Path(path).write_text(text+'\n', encoding='utf8')
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -357,13 +385,18 @@ def main():
     @torch.no_grad()
     def page(x): return models.nets['ten'](x[:,None]).softmax(1)
     networks = dict(recipe=best.probabilities, page=page)
-    record = dict(part=opts.part, n=opts.n, processor=platform.processor() or platform.machine(), torch=torch.__version__,
-                  date=time.strftime('%Y-%m-%d'), guard=models.unsure, kinds={})
+    record = dict(part=opts.part, n=opts.n, processor=processor(), threads=torch.get_num_threads(), torch=torch.__version__,
+                  numpy=np.__version__, pillow=PIL.__version__, date=time.strftime('%Y-%m-%d'), limits=models.unsure, kinds={}, without={})
     print(f"{'':12} {'former: right':>14} {'sure, wrong':>12} {'now: right':>12} {'sure, wrong':>12}   of the page now")
     for kind in opts.kinds.split(','):
         r = record['kinds'][kind] = measure(kind, opts.part, opts.n, networks, models)
         a,b,c = r['former']['recipe'],r['now']['recipe'],r['now']['page']
         print(f"{kind:12} {a['right']:14.1%} {a['wrong']:12.1%} {b['right']:12.1%} {b['wrong']:12.1%} {c['right']:10.1%} {c['wrong']:8.1%}", flush=True)
-        if opts.json: Path(opts.json).write_text(json.dumps(record, indent=1)+'\n')
+        keep(opts.json, record)
+    for step,(_,kinds) in STEPS.items():
+        if not set(kinds)<=record['kinds'].keys(): continue
+        record['without'][step] = without(step, opts.part, opts.n//4, networks, models)
+        for o,a in record['without'][step].items(): print(f"{o:12} without {step:14} {a['recipe']['right']:10.1%} {a['recipe']['wrong']:12.1%}", flush=True)
+        keep(opts.json, record)
 
 if __name__=='__main__': main()

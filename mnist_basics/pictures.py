@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['FLOOR', 'read_image', 'area_weights', 'shrink', 'components', 'boxes', 'slide', 'blur', 'split_tones',
-           'rectangle_share', 'on_sheet', 'even_light', 'is_dark', 'paper_field', 'find_ink', 'drop_lines',
-           'drop_frames', 'group_strokes', 'find_digits', 'crop_ink', 'place_ink', 'Reading', 'read_digits', 'to_mnist']
+           'rectangle_share', 'on_sheet', 'even_light', 'is_dark', 'paper_field', 'without_islands', 'find_ink',
+           'drop_lines', 'drop_frames', 'group_strokes', 'find_digits', 'crop_ink', 'place_ink', 'Reading',
+           'read_digits', 'to_mnist']
 
 # %% ../nbs/workshop/04_pictures.ipynb #664db612
 import os
@@ -267,14 +268,14 @@ def rectangle_share(
         c,s = np.cos(np.deg2rad(degrees)),np.sin(np.deg2rad(degrees))
         sides = (np.ptp(o)+c+s for o in (c*x+s*y, c*y-s*x))
         return len(x)/np.prod(list(sides))
-    return max(map(share, range(0, 90, 5)))
+    return max(map(share, range(0, 90, 2)))
 
 def on_sheet(
     gray:np.ndarray, # Brightness [rows,columns], 0..1
 )->np.ndarray: # A sheet's part of `gray`, or `gray` where there is none
     "What lies on a light sheet of paper, if one lies on a darker table"
     small = shrink(gray, 96)
-    if min(small.shape)<16: return gray
+    if min(gray.shape)<40 or min(small.shape)<16: return gray
     limit,gap,share = split_tones(small)
     light = small>limit
     if gap<0.12 or share<0.8 or _ring(light).mean()>0.5: return gray
@@ -283,7 +284,7 @@ def on_sheet(
     outside = components(np.pad(~sheet, 1, constant_values=True))[0]
     full = (outside!=1)[1:-1,1:-1]
     area,paper = full.sum(),sheet.sum()
-    if area<0.12*full.size or not 0.6*area<=paper<area or rectangle_share(full)<0.86:
+    if area<0.12*full.size or not 0.6*area<=paper<area or rectangle_share(full)<0.91:
         return gray
     inner = slide(np.pad(full, 1), 3, np.logical_and)
     rows,cols = (np.arange(n)*m//n for n,m in zip(gray.shape, inner.shape))
@@ -347,6 +348,14 @@ def paper_field(
     up = slide(_padded(gray, p, round(1.2*min(h,w))), size, np.maximum)
     return slide(np.pad(up, size-1, 'edge'), size, np.minimum)[p:p+h,p:p+w]
 
+def without_islands(
+    field:np.ndarray, # Brightness of paper [rows,columns], as from `paper_field`
+)->np.ndarray: # The same shape
+    "No paper is so dark amid lighter one: what is wide and black in the middle is ink, too"
+    labels,n = components(field<0.55*field.max())
+    at_edge = np.unique(_ring(labels)) if min(field.shape)>1 else np.arange(n+1)
+    return np.where((labels>0)&~np.isin(labels, at_edge), field.max(), field)
+
 def _flat_tone(gray):
     "The shade of flat paper in a small clean picture, such as a tight crop, or None"
     if not 2<=min(gray.shape)<64: return None
@@ -370,7 +379,8 @@ def find_ink(
     dark = is_dark(gray) if tone is None else ((gray-tone)**3).sum()<=0
     g = gray if dark else 1-gray
     soft = blur(g, min(g.shape)//150)
-    field = paper_field(soft) if tone is None else np.full(g.shape, abs(tone-(not dark)))
+    field = (without_islands(paper_field(soft)) if tone is None
+             else np.full(g.shape, abs(tone-(not dark))))
     scale = np.maximum(field, 0.3) if dark else 1
     ink,soft = (field-g)/scale,(field-soft)/scale
     grain = _noise(ink) if tone is None else 0.

@@ -94,6 +94,26 @@ def test_several_digits_from_left_to_right():
     with pytest.raises(ValueError, match='3 digits'): to_mnist(sheet)
 
 
+@pytest.mark.parametrize('shape', ['rectangle', 'ellipse'])
+@pytest.mark.parametrize('half', [40, 60, 90])
+def test_a_black_shape_is_one_piece(shape, half):
+    "Wider than any stroke, and neither paper nor two slivers"
+    sheet = Image.new('L', (320, 280), 230)
+    getattr(ImageDraw.Draw(sheet), shape)((160-half, 140-half, 160+half, 140+half), fill=40)
+    images, reason = read_digits(sheet)
+    assert len(images) == 1 and not reason and images[0][14, 14] > .9
+    assert said(sheet) is None
+
+
+@pytest.mark.parametrize('zoom', [1, 4, 8])
+def test_a_fat_digit_is_no_sheet_on_a_table(zoom):
+    "The heaviest test images: their holes are no ink"
+    heaviest = np.argsort(-X[(Y == 8) | (Y == 0)].mean((1, 2)))[:12]
+    for image in X[(Y == 8) | (Y == 0)][heaviest]:
+        images = read_digits(np.kron(image, np.ones((zoom, zoom), np.uint8))).images
+        assert len(images) == 1 and (images[0]-torch.tensor(image)/255).abs().mean() < .08
+
+
 def test_crumbs_are_left_out():
     clean, dirty = on_paper(), on_paper()
     for at in ((5, 5), (300, 20), (20, 260)): dirty.paste(60, (*at, at[0]+4, at[1]+4))

@@ -128,8 +128,8 @@ function splitTones(values) {
 
 function rectangleShare(mask) {
   const points = range(mask.d.length).filter(i => mask.d[i]).map(i => [i % mask.w, Math.floor(i / mask.w)]);
-  return largest(range(18).map(k => {
-    const [c, s] = [Math.cos(k * Math.PI / 36), Math.sin(k * Math.PI / 36)];
+  return largest(range(45).map(k => {
+    const [c, s] = [Math.cos(k * Math.PI / 90), Math.sin(k * Math.PI / 90)];
     const side = f => { const along = points.map(f); return largest(along) - smallest(along) + c + s; };
     return points.length / (side(([x, y]) => c * x + s * y) * side(([x, y]) => c * y - s * x));
   }));
@@ -138,13 +138,13 @@ function rectangleShare(mask) {
 // What lies on a light sheet of paper, if one lies on a darker table
 function onSheet(gray) {
   const small = shrink(gray, 96);
-  if (Math.min(small.h, small.w) < 16) return gray;
+  if (Math.min(gray.h, gray.w) < 40 || Math.min(small.h, small.w) < 16) return gray;
   const [limit, gap, share] = splitTones(small.d), light = each(small, v => v > limit ? 1 : 0), edge = ring(light);
   if (gap < 0.12 || share < 0.8 || sum(edge) / edge.length > 0.5) return gray;
   const {labels, boxes} = components(light), areas = boxes.map(o => o.area), name = areas.indexOf(largest(areas)) + 1;
   const around = components(framed(each(small, (_, i) => labels[i] === name ? 0 : 1), 1, 1)).labels;
   const full = make(small.h, small.w, (y, x) => around[(y + 1) * (small.w + 2) + x + 1] !== 1 ? 1 : 0), area = sum(full.d), paper = areas[name - 1];
-  if (area < 0.12 * full.d.length || paper < 0.6 * area || paper >= area || rectangleShare(full) < 0.86) return gray;
+  if (area < 0.12 * full.d.length || paper < 0.6 * area || paper >= area || rectangleShare(full) < 0.91) return gray;
   const inner = slide(framed(full, 1, 0), 3, lower), tone = median(range(small.d.length).filter(i => labels[i] === name).map(i => small.d[i]));
   const big = make(gray.h, gray.w, (y, x) => inner.d[Math.floor(y * inner.h / gray.h) * inner.w + Math.floor(x * inner.w / gray.w)]);
   let [top, left, bottom, right] = [gray.h, gray.w, 0, 0];
@@ -222,6 +222,13 @@ function paperField(gray) {
   return make(h, w, (y, x) => low.d[(y + p) * low.w + x + p]);
 }
 
+// No paper is so dark amid lighter one: what is wide and black in the middle is ink, too
+function withoutIslands(field) {
+  const top = largest(field.d), {labels} = components(each(field, v => v < 0.55 * top ? 1 : 0));
+  const atEdge = new Set(Math.min(field.h, field.w) > 1 ? ring({...field, d: labels}) : labels);
+  return each(field, (v, i) => labels[i] && !atEdge.has(labels[i]) ? top : v);
+}
+
 // The shade of flat paper in a small clean picture, such as a tight crop, or null
 function flatTone(gray) {
   const small = Math.min(gray.h, gray.w);
@@ -243,7 +250,7 @@ function findInk(picture) {
   const gray = evenLight(onSheet(picture)), tone = flatTone(gray);
   const dark = tone === null ? isDark(gray) : sum(gray.d.map(v => (v - tone) ** 3)) <= 0, g = dark ? gray : each(gray, v => 1 - v);
   let soft = blur(g, Math.floor(Math.min(g.h, g.w) / 150));
-  const field = tone === null ? paperField(soft) : each(g, () => Math.abs(tone - (dark ? 0 : 1))), scale = v => dark ? Math.max(v, 0.3) : 1;
+  const field = tone === null ? withoutIslands(paperField(soft)) : each(g, () => Math.abs(tone - (dark ? 0 : 1))), scale = v => dark ? Math.max(v, 0.3) : 1;
   let ink = each(field, (v, i) => (v - g.d[i]) / scale(v));
   soft = each(field, (v, i) => (v - soft.d[i]) / scale(v));
   const grain = tone === null ? noise(ink) : 0, less = a => { const base = Math.min(Math.max(median(a.d), 0), 4 * grain); return each(a, v => v - base); };
