@@ -310,6 +310,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.has_kernel': ( 'workshop/explorables.html#has_kernel',
                                                                                    'mnist_basics/explorables.py'),
+                                          'mnist_basics.explorables.learned_kernels': ( 'workshop/explorables.html#learned_kernels',
+                                                                                        'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.parabola': ( 'workshop/explorables.html#parabola',
                                                                                  'mnist_basics/explorables.py'),
                                           'mnist_basics.explorables.slide_kernel': ( 'workshop/explorables.html#slide_kernel',

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['IMPORT', 'explore_folder', 'bundle', 'Explorable', 'has_kernel', 'parabola', 'coaster', 'sprite_images',
-           'digit_pulls', 'bends', 'slide_kernel']
+           'digit_pulls', 'bends', 'learned_kernels', 'slide_kernel']
 
 # %% ../nbs/workshop/10_explorables.ipynb #20a5b196
-import base64, html, json, re, sys
+import base64, html, json, math, re, sys
 from pathlib import Path
 from importlib.resources import files
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from .files import lacking, mend, need
-from .plots import describe, plot_residuals, plot_tangent, show_image, show_images, use_style
+from .plots import describe, plot_residuals, plot_tangent, show_images, use_style
 
 # %% ../nbs/workshop/10_explorables.ipynb #cd976eed
 def explore_folder()->Path: # Holds a module for each explorable, and what they share
@@ -161,18 +161,36 @@ def bends(
     values = dict(file='digits.png', x=x.tolist(), y=y.tolist())
     return Explorable('bends', values, ax.figure, alt)
 
+# %% ../nbs/workshop/10_explorables.ipynb #5c1e7a90
+def learned_kernels()->Tensor: # float32 [16,5,5]
+    "First kernels of the network that reads digits on the page for drawing"
+    web = explore_folder().parent
+    manifest = json.loads((web/'weights.json').read_text(encoding='utf8'))
+    o = manifest['tensors']['ten.1.weight']
+    raw = np.fromfile(web/manifest['file'], '<f4', math.prod(o['shape']), offset=o['offset'])
+    return torch.from_numpy(raw.reshape(o['shape'])[:,0])
+
 # %% ../nbs/workshop/10_explorables.ipynb #deeb754e
 def slide_kernel(
     image:Tensor, # A digit, float [n,n] in 0..1
     kernels:dict, # Name to kernel, float [3,3]: what to begin with
+    learned:Tensor|None=None, # Kernels to compare with, float [k,m,m], m odd
 )->Explorable: # A window to move, nine numbers to change, and the map
     "A convolution by hand; `ValueError` for other shapes, or numbers not finite"
     image = image.detach().double()
+    learned = torch.zeros(0, 3, 3) if learned is None else learned.detach()
     kernels = {k: torch.as_tensor(o).double() for k,o in kernels.items()}
     shapes = {tuple(o.shape) for o in kernels.values()}
-    finite = all(o.isfinite().all() for o in (image, *kernels.values()))
+    finite = all(o.isfinite().all() for o in (image, learned, *kernels.values()))
     if image.ndim!=2 or len({*image.shape})!=1 or len(image)<3 or shapes!={(3,3)} or not finite:
         raise ValueError("expected a square image, and kernels [3,3], of finite numbers")
-    values = dict(image=image.tolist(), kernels={k: o.tolist() for k,o in kernels.items()})
-    ax = show_image(image, size=2)
-    return Explorable('convolve', values, ax.figure, "A digit, over which a kernel will slide.")
+    k,m = len(learned),learned.shape[-1]
+    if learned.ndim!=3 or learned.shape[1]!=m or m%2==0 or not 3<=m<=len(image):
+        raise ValueError(f"learned is {list(learned.shape)}, not [k,m,m] with an odd m")
+    values = dict(image=image.tolist(), kernels={k: o.tolist() for k,o in kernels.items()},
+                  learned=[[round(v, 4) for v in o.flatten().tolist()] for o in learned])
+    shown = [image, *(o/o.abs().max().clamp(1e-9) for o in learned)]
+    ax = show_images(shown, ncols=9, size=.7 if k else 2, cmap='RdBu', vmin=-1, vmax=1)[0]
+    alt = "A digit, over which a kernel will slide."
+    if k: alt += f" Beside it {k} learned kernels: blue where ink counts for, red against."
+    return Explorable('convolve', values, ax.figure, alt)

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from mnist_basics.devices import set_seed
 from mnist_basics.digit_loss import mnist_loss
-from mnist_basics.explorables import bends, bundle, slide_kernel, digit_pulls, explore_folder, parabola, sprite_images
+from mnist_basics.draw import read_weights
+from mnist_basics.explorables import bends, bundle, digit_pulls, explore_folder, learned_kernels, parabola, slide_kernel, sprite_images
 from mnist_basics.sgd_quadratic import mse
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
@@ -239,7 +240,7 @@ def test_standardized_time_lets_it_arrive(visit):
         for _ in range(5): press(tab, 'Run 20 steps')
         return loss(tab)
     stuck = twenty_times_five()
-    tab.get_by_role('combobox').select_option('standardized')
+    tab.get_by_role('combobox').select_option('time standardized')
     assert 670 < stuck < 680 and twenty_times_five() < 10
 
 
@@ -260,7 +261,8 @@ def test_running_goes_on_until_it_is_stopped(visit):
 def test_everything_from_the_keyboard(visit):
     tab = visit(('coaster', ride()))
     focus = '''() => { const el = document.querySelector("[data-explorable]").firstChild.shadowRoot.activeElement;
-        return el && [el.getAttribute("aria-label") ?? el.textContent ?? "", getComputedStyle(el).outlineStyle !== "none"]; }'''
+        const words = o => [...o.childNodes].filter(o => o.nodeType === 3).map(o => o.data).join("");
+        return el && [el.getAttribute("aria-label") ?? words(el.labels?.[0] ?? el), getComputedStyle(el).outlineStyle !== "none"]; }'''
     stops = []
     for _ in range(20):
         tab.keyboard.press('Tab')
@@ -268,7 +270,7 @@ def test_everything_from_the_keyboard(visit):
         stops.append(at)
         if at[0] == 'Which measurement?':
             tab.keyboard.press('ArrowRight')
-            assert tab.locator('b.o').is_visible() and 'After 11 s' in tab.locator('.flow p').first.inner_text()
+            assert tab.locator('b.o').is_visible() and 'After 11 s' in tab.locator('.chain').inner_text()
         if at[0] == 'Step':
             before = loss(tab)
             tab.keyboard.press('Enter')
@@ -285,7 +287,7 @@ def test_a_measurement_is_chosen_in_the_chart(visit, touch):
     box = chart.bounding_box()
     x, y = box['x'] + .93*box['width'], box['y'] + .4*box['height']
     (tab.touchscreen.tap if touch else tab.mouse.click)(x, y)
-    assert 'After 19 s' in tab.locator('.flow p').first.inner_text()
+    assert 'After 19 s' in tab.locator('.chain').inner_text()
     assert tab.get_by_role('slider', name='Which measurement?').input_value() == '19'
 
 
@@ -415,9 +417,9 @@ def test_descent_moves_the_bends(visit):
 def test_hidden_units_take_shape(visit):
     tab = visit(('bends', wave()))
     tab.get_by_role('combobox').select_option('1')
-    assert tab.locator('.units canvas').count() == 1
+    assert tab.locator('.tiles canvas').count() == 1
     tab.get_by_role('combobox').select_option('12')
-    assert tab.locator('.units canvas').count() == 12
+    assert tab.locator('.tiles canvas').count() == 12
     press(tab, 'Train 320 steps')
     tab.get_by_role('status').filter(has_text='784-12-1 after 320 steps').wait_for(timeout=120_000)
     assert float(re.search(r'accuracy (\d\.\d+)', tab.get_by_role('status').nth(1).inner_text())[1]) > .93
@@ -432,13 +434,41 @@ def test_the_map_is_a_convolution(visit):
         want = nn.functional.conv2d(image[None, None], kernel[None, None])[0, 0]
         for row, col in ((6, 10), (13, 13), (21, 8)):
             for name, v in (('Row of the window', row), ('Column of the window', col)): tab.get_by_role('slider', name=name).fill(str(v))
-            assert number(tab.locator('.stack p b').inner_text()) == pytest.approx(want[row, col].item(), abs=.006)
+            assert number(tab.locator('.sum b').inner_text()) == pytest.approx(want[row, col].item(), abs=.006)
         press(tab, 'Turn the signs')
     first = tab.get_by_role('spinbutton').first
     first.fill('')
     tab.get_by_role('status').filter(has_text='no number').wait_for()
     press(tab, 'All zero')
-    assert tab.locator('.stack p b').inner_text() == '0.00' and tab.said == []
+    assert tab.locator('.sum b').inner_text() == '0.00' and tab.said == []
+
+
+def test_kernels_by_hand_and_learned_ones(visit):
+    "They are those of the page for drawing; how alike two maps are, and which is most so, is what NumPy says"
+    image, learned = torch.tensor(sprite_images()[1])/255, learned_kernels()
+    convs = [o for o in read_weights().nets['ten'] if isinstance(o, nn.Conv2d) and o.kernel_size != (1, 1)]
+    assert learned.equal(convs[0].weight[:, 0])
+    tab = visit(('convolve', edges()))
+    def theirs(kernel):
+        maps = [nn.functional.conv2d(image[None, None], o[None, None])[0, 0].numpy() for o in (kernel, *learned)]
+        return np.array([np.corrcoef(maps[0][1:-1, 1:-1].ravel(), o.ravel())[0, 1] for o in maps[1:]])
+    tiles, shown = tab.locator('.tiles figcaption'), tab.locator('.two figcaption').last
+    def alike(kernel): assert [number(o) for o in tiles.all_inner_texts()] == pytest.approx(theirs(kernel), abs=.0055)
+    alike(KERNEL)
+    press(tab, 'Show the most alike')
+    best = theirs(KERNEL).argmax()
+    assert f'Learned kernel {best+1} and' in shown.inner_text()
+    assert tab.locator('.tiles [aria-pressed=true]').count() == 1
+    tab.get_by_role('button', name='Learned kernel 13').click()
+    assert 'Learned kernel 13 and' in shown.inner_text() and 'Learned kernel 13 and' in said(tab)
+    press(tab, 'Turn the signs')
+    alike(-KERNEL)
+    field, changed = tab.get_by_role('spinbutton').nth(4), -KERNEL.clone()
+    field.fill('2.5')
+    changed[1, 1] = 2.5
+    alike(changed)
+    press(tab, 'All zero')
+    assert set(tiles.all_inner_texts()) == {'0.00'} and tab.said == []
 
 
 # ---- any explorable
@@ -448,7 +478,7 @@ def wave(): return bends(CURVE, (3*CURVE).sin()).values
 
 
 KERNEL = torch.tensor([[1., 1, 1], [0, 0, 0], [-1, -1, -1]])
-def edges(): return slide_kernel(torch.tensor(sprite_images()[1])/255, {'lower edges': KERNEL, 'left edges': KERNEL.T.flip(1)}).values
+def edges(): return slide_kernel(torch.tensor(sprite_images()[1])/255, {'lower edges': KERNEL, 'left edges': KERNEL.T.flip(1)}, learned_kernels()).values
 
 
 STARTS = {'coaster': ride, 'parabola': lambda: parabola().values, 'pulls': lambda: digit_pulls().values, 'bends': wave, 'convolve': edges}
@@ -464,6 +494,95 @@ def test_two_on_one_page_share_nothing(visit, name):
     first.get_by_role('slider').first.focus()
     tab.keyboard.press('ArrowRight')
     assert second.locator('.x').inner_text() == before != first.locator('.x').inner_text()
+
+
+# What is pressed, and whether there is something to point at, besides the first slider
+MAIN = dict(coaster='Step', parabola='Step', pulls='One step', bends='Add a bend', convolve='Turn the signs')
+
+
+def slid(tab):
+    "The first slider that is no measurement, a learning rate or the like, and what it says"
+    o = tab.get_by_role('slider').first
+    return o, o.get_attribute('aria-valuetext')
+
+
+@ALL
+@pytest.mark.parametrize('way', ['mouse', 'finger', 'pen', 'keyboard'])
+def test_each_by_hand(visit, name, way):
+    "A button, a slider and the figure itself answer to it"
+    tab = visit((name, STARTS[name]()), size='phone', has_touch=way == 'finger')
+    box, button, (slider, before) = tab.locator('.x'), tab.get_by_role('button', name=MAIN[name], exact=True), slid(tab)
+    def all_of_it(): return box.evaluate('o => o.innerHTML + [...o.querySelectorAll("canvas")].map(o => o.toDataURL())')
+    pen = tab.context.new_cdp_session(tab)
+    def point(o, across, down=.5):
+        o.scroll_into_view_if_needed()
+        r = o.bounding_box()
+        x, y = r['x'] + across*r['width'], r['y'] + down*r['height']
+        if way == 'finger': tab.touchscreen.tap(x, y)
+        elif way == 'mouse': tab.mouse.click(x, y)
+        else:
+            for kind in ('mousePressed', 'mouseReleased'):
+                pen.send('Input.dispatchMouseEvent', dict(type=kind, x=x, y=y, button='left', buttons=1, clickCount=1, pointerType='pen'))
+    if way == 'keyboard':
+        focus = 'document.querySelector("[data-explorable]").firstChild.shadowRoot.activeElement?.'
+        def walk_to(what):
+            for _ in range(60):
+                if what in str(tab.evaluate(f'[{focus}textContent, {focus}type]')): return
+                tab.keyboard.press('Tab')
+            pytest.fail(f'the keyboard does not get to {what}')
+        walk_to('range')
+        tab.keyboard.press('End')
+        if slider.get_attribute('aria-valuetext') == before: tab.keyboard.press('Home')
+    else: point(slider, .9)
+    assert slider.get_attribute('aria-valuetext') != before
+    if way != 'keyboard' and (figure := tab.locator('.pick')).count():
+        were = all_of_it()
+        point(figure.first, .3, .4)
+        assert all_of_it() != were
+    were = all_of_it()
+    if way == 'keyboard':
+        tab.evaluate('document.activeElement.blur()')
+        walk_to(MAIN[name])
+        tab.keyboard.press('Enter')
+    else: point(button, .5)
+    assert all_of_it() != were and tab.said == []
+
+
+@ALL
+def test_sliders_at_their_ends(visit, name):
+    "Nothing but numbers, nothing that freezes, and a way back"
+    tab = visit((name, STARTS[name]()), reduced_motion='reduce')
+    sliders = tab.get_by_role('slider')
+    for end in ('Home', 'End'):
+        for i in range(sliders.count()):
+            if sliders.nth(i).is_disabled(): continue
+            sliders.nth(i).focus()
+            tab.keyboard.press(end)
+            for _ in range(3):
+                if (o := tab.get_by_role('button', name=MAIN[name], exact=True)).is_enabled(): o.click()
+            assert 'NaN' not in tab.locator('.x').inner_html()
+    for o in ('Run 20 steps', 'Descend 2,000 steps'):
+        if tab.get_by_role('button', name=o).count(): press(tab, o)
+    back = tab.get_by_role('button', name='Start again')
+    if back.count(): back.click()
+    assert 'NaN' not in tab.locator('.x').inner_html() and tab.said == []
+
+
+@ALL
+def test_it_rests_when_it_is_done(visit, name):
+    "A page left open for an hour asks for no frame"
+    tab = visit((name, STARTS[name]()))
+    for o in ('Run 20 steps', MAIN[name]):
+        if tab.get_by_role('button', name=o).count(): press(tab, o)
+    tab.wait_for_function('() => !document.querySelector("[data-explorable]").firstChild.shadowRoot.textContent.includes("Stop")')
+    asked = """() => new Promise(done => {
+        let n = 0;
+        const real = window.requestAnimationFrame, wait = window.setTimeout;
+        window.requestAnimationFrame = f => { n++; return real(f); };
+        wait(() => { window.requestAnimationFrame = real; done(n); }, 700);
+    })"""
+    tab.wait_for_timeout(500)
+    assert tab.evaluate(asked) == 0
 
 
 @ALL
@@ -486,9 +605,10 @@ def test_nothing_to_object_to(visit, name, scheme, size):
     ('coaster', {}, 'undefined'),
     ('parabola', dict(start=None, lr=1), 'finite'),
     ('pulls', dict(file='digits.png', lr=0, std=1), 'above 0'),
-    ('convolve', dict(image=[[0, 1], [1, 0]], kernels={}), 'square'),
+    ('convolve', dict(image=[[0, 1], [1, 0]], kernels={}, learned=[]), 'square'),
     ('bends', dict(file='digits.png', x=[1], y=[1]), 'two finite points'),
     ('pulls', dict(file='lost.png', lr=1, std=1), 'did not come'),
+    ('bends', dict(file='lost.png', x=[0, 1], y=[0, 1]), 'did not come'),
     ('pulls', dict(file='engine.js', lr=1, std=1), 'damaged'),
     ('unheard_of', {}, 'module')])
 def test_bad_values_are_named_and_the_picture_stays(visit, name, values, says):
@@ -557,5 +677,6 @@ def test_jupyterlab_with_a_real_kernel(browser, lab):
     tab.context.close()
 
 
-@ALL
-def test_scripts_are_small(name): assert len(bundle(name).encode()) < 60_000
+def test_scripts_are_small():
+    "All of them together, without data"
+    assert sum(o.stat().st_size for o in explore_folder().glob('*.js')) < 60_000

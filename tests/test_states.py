@@ -81,6 +81,28 @@ class Throw(Callback):
             raise error
         setattr(self, event, throw)
 
+class Witness(Callback):
+    "Counts for itself what `EMA` and `SaveBest` are to make of the weights"
+    order, in_lr_find = 65, False  # before `SaveBest`, and after the record
+    def before_fit(self): self.mean, self.ends = None, []
+    def after_step(self):
+        now = tensors(self.learn.model)
+        old = self.mean or now
+        self.mean = {k: 0.6*old[k]+0.4*o for k, o in now.items()}
+
+    def after_epoch(self):
+        r = self.learn.recorder
+        self.ends.append((r.values[-1][list(r.names).index('valid_loss')], tensors(self.learn.model)))
+
+    def judge(self, learn, kinds):
+        "After a training that no error has ended"
+        now, known = tensors(learn.model), [o for o in self.ends if not math.isnan(o[0])]
+        if 'best' in kinds and known: want = min(known, key=lambda o: o[0])[1]
+        elif 'mean' in kinds and self.mean: want = self.mean
+        else: return
+        for k, o in now.items():
+            if o.is_floating_point(): assert o.allclose(want[k], atol=1e-5), k
+
 IN_BATCHES = ['before_batch', 'after_pred', 'after_loss', 'before_step', 'after_step', 'after_batch']
 events = st.sampled_from(['before_epoch', 'before_train', 'before_validate', 'after_epoch', *IN_BATCHES])
 
@@ -117,8 +139,14 @@ class Training(RuleBasedStateMachine):
     @rule(n=st.integers(0, 3), kinds=some_kinds, lr=st.sampled_from([0.01, 0.1, None]), reset=st.booleans())
     def fit(self, n, kinds, lr, reset):
         def fit(o):
-            o.fit(n, lr, [KINDS[k]() for k in kinds], reset)
+            witness = Witness()
+            o.fit(n, lr, [witness, *(KINDS[k]() for k in kinds)], reset)
             assert not o.interrupted and len(o.recorder.values) == n or 'early' in kinds
+            witness.judge(o, kinds)
+            if 'best' in kinds or not n or len(o.recorder.values) < n: return
+            last, weights = witness.ends[-1]
+            if 'mean' in kinds: assert all(v.allclose(witness.mean[k], atol=1e-5) for k, v in weights.items() if v.is_floating_point())
+            assert o.validate(1)[0] == pytest.approx(last, rel=1e-4)  # what was measured is what there is
         if any(p.requires_grad for p in self.a.model.parameters()): self.both(fit)
         else:
             with pytest.raises(ValueError, match='want a gradient'): self.a.fit(n)
@@ -186,8 +214,10 @@ class Training(RuleBasedStateMachine):
         if error is CancelEpochException and event == 'after_epoch': error = CancelFitException
         def fit(o):
             throw = Throw(event, epoch, i, error())
-            try: o.fit(3, 0.05, [throw, *(KINDS[k]() for k in kinds)])
+            witness = Witness()
+            try: o.fit(3, 0.05, [throw, witness, *(KINDS[k]() for k in kinds)])
             except OSError: assert error is OSError
+            else: witness.judge(o, kinds)
             assert o.interrupted == (throw.thrown and error is KeyboardInterrupt)
             assert o.failed == (throw.thrown and error is OSError)
             return throw.thrown

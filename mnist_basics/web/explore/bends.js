@@ -1,133 +1,117 @@
 // A bend at a time: a curve from ReLUs that one drags, and a network whose hidden units take shape.
-import {backward, finite, forward, mse, step} from "./engine.js";
-import {attr, button, choice, explorable, fmt, h, paint, picture, plot, polyline, runner, s, sayer, slider} from "./kit.js";
-import {batches, loadDigits, measure, newNet, trainStep} from "./train.js";
+import {finite, forward, look, mse, step} from "./engine.js";
+import {attr, button, choice, explorable, fmt, h, label, paint, picture, plot, range, runner, s, sayer, slider, small, stack, tools, tiles} from "./kit.js";
+import {loadDigits, training} from "./train.js";
 
 const BENDS_STYLE = `
-.target { fill: var(--blue); } .fit { fill: none; stroke: var(--orange); stroke-width: 2.5; } .knot { fill: var(--paper); stroke: var(--orange); stroke-width: 2.5; } .knot.on { fill: var(--orange); }
-.units { display: grid; grid-template-columns: repeat(auto-fill, minmax(3.6rem, 1fr)); gap: .4rem; }`;
+.target { fill: var(--blue); } .knot { fill: var(--paper); stroke: var(--orange); stroke-width: 2.5; } .knot.on { fill: var(--orange); }`;
 
 // The network 1-n-1 that goes through these points, a ReLU for each bend; the first one, at the left end, gives the slope to begin with
-export function netOf(points) {
+function netOf(points) {
   const slopes = points.slice(1).map(([x, y], i) => (y - points[i][1]) / (x - points[i][0]));
   return [{w: Float64Array.from(slopes, () => 1), b: Float64Array.from(slopes, (_, i) => -points[i][0])},
     {w: Float64Array.from(slopes, (v, i) => i ? v - slopes[i - 1] : v), b: Float64Array.of(points[0][1])}];
 }
 
 // And back: where a unit's w·x + b passes zero between the ends, the curve has a bend
-export function pointsOf([{w, b}, out], lo, hi) {
+function pointsOf([{w, b}, out], lo, hi) {
   const gap = (hi - lo) * 1e-3, at = [...w].map((v, i) => -b[i] / v).filter(x => x > lo + gap && x < hi - gap).sort((p, q) => p - q).filter((x, i, all) => !i || x - all[i - 1] > gap);
-  const xs = Float64Array.of(lo, ...at, hi), {preds} = forward([{w, b}, out], xs, xs.length);
-  return Array.from(xs, (x, i) => [x, preds[i]]);
+  const xs = [lo, ...at, hi], {preds} = forward([{w, b}, out], xs, xs.length);
+  return xs.map((x, i) => [x, preds[i]]);
 }
 
-async function build({box, host, values}) {
-  const {x, y} = values, xs = Float64Array.from(x ?? []), lo = Math.min(...xs), hi = Math.max(...xs);
-  if (xs.length < 2 || xs.length !== y.length || ![...xs, ...y].every(Number.isFinite) || lo === hi) throw new Error("it needs a curve of at least two finite points");
-  const digits = await loadDigits(values.file), {el: says, say, rest} = sayer(), two = sayer();
+async function build({cols, host, values: {file, x, y}}) {
+  const lo = Math.min(...x), hi = Math.max(...x);
+  if (x.length < 2 || x.length !== y.length || ![...x, ...y].every(Number.isFinite) || lo === hi) throw new Error("it needs a curve of at least two finite points");
+  const run = training(await loadDigits(file)), {el: says, say, rest} = sayer(), two = sayer();
 
   // ---- the curve
-  const first = () => [[lo, y[0]], [hi, y.at(-1)]], state = {points: first(), on: 0};
-  const top = Math.max(...y), low = Math.min(...y), room = 0.35 * (top - low);
-  const chart = plot("", {height: 300, x: [lo - 0.03 * (hi - lo), hi + 0.03 * (hi - lo)], y: [low - room, top + room], names: ["x", "y"]});
-  const fit = s("polyline", {class: "fit"}), knots = s("g");
-  chart.over.append(...x.map((v, i) => s("circle", {cx: chart.X(v), cy: chart.Y(y[i]), r: 2.2, class: "target"})), fit, knots);
-  const error = () => mse(forward(netOf(state.points), xs, xs.length).preds, y).loss, inner = () => state.points.length - 2;
+  const straight = () => [[lo, y[0]], [hi, y.at(-1)]], top = Math.max(...y), low = Math.min(...y), room = 0.35 * (top - low) || 1, between = (v, a, b) => Math.max(a, Math.min(b, v));
+  let points = straight(), on = 0;
+  const chart = plot({height: 300, x: [lo - 0.03 * (hi - lo), hi + 0.03 * (hi - lo)], y: [low - room, top + room], names: ["x", "y"]});
+  chart.over.append(...x.map((v, i) => s("circle", {cx: chart.X(v), cy: chart.Y(y[i]), r: 2.2, class: "target"})));
+  const fit = chart.line(), knots = s("g"), error = () => look(netOf(points), x, y, mse).loss, inner = () => points.length - 2, atEnd = () => on === 0 || on === points.length - 1;
+  chart.over.append(knots);
   const words = () => `${inner() || "No"} bend${inner() === 1 ? "" : "s"}: mean squared error ${fmt(error(), 4)}.${inner() ? "" : " Without a bend, any number of layers is one straight line."}`;
   const move = (px, py) => {
-    const {points, on} = state, gap = (hi - lo) / 200, end = on === 0 || on === points.length - 1;
-    points[on] = [end ? points[on][0] : Math.max(points[on - 1][0] + gap, Math.min(points[on + 1][0] - gap, px)), Math.max(low - room, Math.min(top + room, py))];
+    const gap = (hi - lo) / 200;
+    points[on] = [atEnd() ? points[on][0] : between(px, points[on - 1][0] + gap, points[on + 1][0] - gap), between(py, low - room, top + room)];
     show();
     rest(words());
   };
-  const which = slider("Which point?", {min: 0, max: 1, step: 1, show: v => `${v + 1} of ${state.points.length}`, input: v => { state.on = v; show(); }});
-  const [sx, sy] = ["Its x", "Its y"].map((name, k) => slider(name, {min: k ? low - room : lo, max: k ? top + room : hi, input: v => { walk.stop(); move(k ? state.points[state.on][0] : v, k ? v : state.points[state.on][1]); }}));
-  const remove = button("Remove this bend", () => { walk.stop(); state.points.splice(state.on, 1); state.on--; show(); say(words()); });
+  const which = slider("Which point?", {min: 0, max: 1, step: 1, show: v => `${v + 1} of ${points.length}`, input: v => { on = v; show(); }});
+  const sx = slider("Its x", {min: lo, max: hi, input: v => { walk.stop(); move(v, points[on][1]); }}), sy = slider("Its y", {min: low - room, max: top + room, input: v => { walk.stop(); move(points[on][0], v); }});
+  const change = f => () => { // what a button does to the points
+    walk.stop();
+    f();
+    show();
+    say(words());
+  };
+  const remove = button("Remove this bend", change(() => points.splice(on--, 1)));
+  const add = button("Add a bend", change(() => { // in the middle of the widest piece
+    const at = points.slice(1).reduce((best, p, i) => p[0] - points[i][0] > points[best + 1][0] - points[best][0] + 1e-9 ? i : best, 0);
+    points.splice(at + 1, 0, [0, 1].map(k => (points[at][k] + points[at + 1][k]) / 2));
+    on = at + 1;
+  }), true);
 
   function show() {
-    const {points, on} = state, end = on === 0 || on === points.length - 1;
-    fit.setAttribute("points", polyline(chart, points.map(p => p[0]), points.map(p => p[1])));
+    fit(points);
     knots.replaceChildren(...points.map(([a, b], i) => s("circle", {cx: chart.X(a), cy: chart.Y(b), r: 8, class: i === on ? "knot on" : "knot"})));
-    attr(chart.svg, {"aria-label": `A curve in blue, and a line of ${points.length - 1} straight pieces to fit it. ${words()}`});
-    attr(which.range, {max: points.length - 1});
+    label(chart.svg, `A curve in blue, and a line of ${points.length - 1} straight pieces to fit it`);
+    which.bounds(0, points.length - 1, 1);
     which.set(on); sx.set(points[on][0]); sy.set(points[on][1]);
-    remove.disabled = sx.range.disabled = end;
+    remove.disabled = sx.range.disabled = atEnd();
     add.disabled = inner() >= 8;
   }
 
-  const add = button("Add a bend", () => { // in the middle of the widest piece
+  const walk = runner(host, "Descend 2,000 steps", left => {
+    const net = netOf(points), before = inner();
+    for (let i = 0; i < 20; i++) step(net, look(net, x, y, mse).grads, 0.01);
+    const moved = pointsOf(net, lo, hi);
+    if (!moved.flat().every(finite)) return say("The steps were too long for these bends: the error is infinite. Move a point, and try again.");
+    points = moved;
+    on = Math.min(on, points.length - 1);
+    show();
+    if (!left || inner() !== before) say(`${inner() === before ? "" : inner() < before ? "A bend has left the picture. " : "A bend has come in from the side. "}${words()}`);
+  }, {times: 100});
+  chart.drag((px, py, first) => {
+    const far = p => Math.hypot(chart.X(p[0]) - chart.X(px), chart.Y(p[1]) - chart.Y(py));
+    if (!first) return move(px, py);
     walk.stop();
-    const {points} = state, at = points.slice(1).reduce((best, p, i) => p[0] - points[i][0] > points[best + 1][0] - points[best][0] + 1e-9 ? i : best, 0);
-    points.splice(at + 1, 0, [0, 1].map(k => (points[at][k] + points[at + 1][k]) / 2));
-    state.on = at + 1;
+    on = points.reduce((best, p, i) => far(p) < far(points[best]) ? i : best, 0);
     show();
-    say(words());
-  }, true);
-  let left = 0;
-  const walk = runner(host, () => {
-    const net = netOf(state.points), before = inner();
-    for (let i = 0; i < 20; i++) { const pass = forward(net, xs, xs.length); step(net, backward(net, pass, mse(pass.preds, y).slopes), 0.01); }
-    const points = pointsOf(net, lo, hi);
-    if (!points.every(p => p.every(finite))) { say("The steps were too long for these bends: the error is infinite. Move a point, and try again."); return false; }
-    Object.assign(state, {points, on: Math.min(state.on, points.length - 1)});
-    show();
-    const done = --left <= 0;
-    if (done || inner() !== before) say(`${inner() === before ? "" : inner() < before ? "A bend has left the picture. " : "A bend has come in from the side. "}${words()}`);
-    return !done;
-  }, {changed: on => { descend.textContent = on ? "Stop" : "Descend 2,000 steps"; }});
-  const descend = button("Descend 2,000 steps", () => { if (walk.running) return walk.stop(); left = 100; walk.start(); });
-  const drag = event => {
-    const [px, py] = chart.at(event), far = p => Math.hypot(chart.X(p[0]) - chart.X(px), chart.Y(p[1]) - chart.Y(py));
-    if (event.type === "pointerdown") { walk.stop(); state.on = state.points.reduce((best, p, i) => far(p) < far(state.points[best]) ? i : best, 0); show(); } else if (event.buttons) move(px, py);
-  };
-  chart.svg.classList.add("pick");
-  for (const o of ["pointerdown", "pointermove"]) chart.svg.addEventListener(o, drag);
+  });
 
   // ---- the network
-  const run = {units: 4, steps: 0, history: []}, source = batches(digits), gallery = h("div", {class: "units"});
-  const curve = plot("", {height: 200, x: [0, 100], y: [0.5, 1], names: ["steps", "accuracy"]}), line = s("polyline", {class: "accuracy"});
-  curve.over.append(line);
-  const result = () => `784-${run.units}-1 after ${run.steps} steps: validation accuracy ${fmt(run.history.at(-1)[1], 3)}.`;
+  const hidden = tiles();
+  let units = 4;
+  const result = () => `784-${units}-1 ${run.result[0].toLowerCase()}${run.result.slice(1)}`;
   function showNet() {
-    run.history.push([run.steps, measure(run.net, digits.valid).accuracy]);
-    curve.range([0, Math.max(100, run.steps)], [0.5, 1]);
-    line.setAttribute("points", polyline(curve, run.history.map(o => o[0]), run.history.map(o => o[1])));
-    attr(curve.svg, {"aria-label": result()});
-    [...gallery.children].forEach((canvas, o) => {
-      const w = Float64Array.from({length: 784}, (_, i) => run.net[0].w[i * run.units + o]), speaks = run.net[1].w[o] > 0 ? 3 : 7;
-      paint(canvas, w, true, w.reduce((m, v) => Math.max(m, Math.abs(v)), 0) || 1);
-      attr(canvas, {"aria-label": `Hidden unit ${o + 1}, which speaks for ${speaks}`});
+    run.measure();
+    const [{w}, out] = run.net;
+    [...hidden.children].forEach((canvas, o) => {
+      paint(canvas, range(784, i => w[i * units + o]), true);
+      label(canvas, `Hidden unit ${o + 1}, which speaks for ${out.w[o] > 0 ? 3 : 7}`);
     });
   }
   function restart() {
     train.stop();
-    source.restart();
-    Object.assign(run, {net: newNet([784, run.units, 1], ins => 1 / Math.sqrt(3 * ins)), steps: 0, history: []});
-    gallery.replaceChildren(...Array.from({length: run.units}, () => picture("")));
+    run.restart([784, units, 1], ins => 1 / Math.sqrt(3 * ins));
+    hidden.replaceChildren(...range(units, () => picture("")));
     showNet();
     two.say(`Random weights. ${result()}`);
   }
-  let todo = 0;
-  const train = runner(host, () => { // some frames train, others show
-    if (todo % 9 === 0) showNet();
-    else { trainStep(run.net, source.next(64, true), 0.5); run.steps++; }
-    if (--todo > 0) return true;
-    showNet();
-    two.say(result());
-    return false;
-  }, {jump: false, changed: on => { go.textContent = on ? "Stop" : "Train 320 steps"; }});
-  const go = button("Train 320 steps", () => { if (train.running) { train.stop(); return two.say(`Stopped. ${result()}`); } todo = 360; train.start(); }, true);
+  const train = runner(host, "Train 320 steps", left => { // most frames train, some show
+    if (left % 9) run.train({size: 64, lr: 0.5}, 1);
+    else showNet();
+    if (!left) two.say(result());
+  }, {times: 360, jump: false, main: true, stopped: () => { showNet(); two.say(`Stopped. ${result()}`); }});
 
-  box.append(h("p", {class: "title"}, "What is a bend good for?"), h("p", {class: "lead"}, "Fit the blue curve: each bend is one ReLU. Then watch hidden units, which bend for digits."),
-    h("div", {class: "cols"},
-      h("div", {class: "stack"}, chart.svg),
-      h("div", {class: "stack"}, h("div", {class: "tools"}, add, remove, descend, button("Start again", () => { walk.stop(); Object.assign(state, {points: first(), on: 0}); show(); say(words()); })), which.el, sx.el, sy.el, says),
-      h("div", {class: "stack"}, h("p", {}, "A network for digits, its hidden units as pictures (blue: ink there makes the unit fire)"), gallery),
-      h("div", {class: "stack"}, h("div", {class: "tools"}, go, button("New weights", restart), choice("Hidden units", {1: "1 hidden unit", 4: "4 hidden units", 12: "12 hidden units"}, v => { run.units = Number(v); restart(); })), curve.svg, two.el)));
-  box.querySelector("select").value = "4";
-  show();
+  cols.append(stack(chart.svg), stack(tools(add, remove, walk.el, button("Start again", change(() => { points = straight(); on = 0; }))), which.el, sx.el, sy.el, says),
+    stack(small("The hidden units of a network for digits. Blue: ink there makes the unit fire."), hidden),
+    stack(tools(train.el, button("New weights", restart), choice("Hidden units", [1, 4, 12], units, v => { units = Number(v); restart(); })), run.curve.svg, two.el));
   restart();
-  say(words());
+  change(() => {})();
 }
 
-export default explorable("A bend at a time", build, BENDS_STYLE);
+export default explorable("What is a bend good for?", "Fit the blue curve: each bend is one ReLU. Then watch hidden units, which bend for digits.", build, BENDS_STYLE);

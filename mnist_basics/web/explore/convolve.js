@@ -1,65 +1,81 @@
-// Convolution by hand: nine numbers slide over a digit.
-import {attr, button, choice, explorable, fmt, h, paint, picture, sayer, slider} from "./kit.js";
+// Convolution by hand: nine numbers slide over a digit, beside kernels that a network has learned.
+import {attr, bold, button, choice, drag, explorable, figure, fmt, h, label, paint, picture, range, sayer, slider, small, stack, tiles, tools} from "./kit.js";
 
 const CONVOLVE_STYLE = `
-.kernel { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .4rem; max-width: 16rem; }
-.kernel input { width: 100%; min-height: 2.5rem; padding: .2rem .4rem; border: 1px solid var(--muted); border-radius: 6px; background: var(--paper); color: var(--ink); font: inherit; text-align: center; }
-.two { grid-template-columns: repeat(2, minmax(0, 1fr)); } .two canvas { cursor: crosshair; touch-action: manipulation; }`;
+.kernel { grid-template-columns: repeat(3, minmax(0, 1fr)); max-width: 16rem; } .kernel input { width: 100%; text-align: center; }
+.two { grid-template-columns: repeat(2, minmax(0, 1fr)); } .tiles button { padding: .25rem; }`;
 
-// The weighted sum of each 3 by 3 window of `image`, `side` pixels wide
-export function slide(image, side, kernel) {
-  const out = side - 2, res = new Float64Array(out * out);
-  for (let r = 0; r < out; r++) for (let c = 0; c < out; c++) for (let k = 0; k < 9; k++) res[r * out + c] += kernel[k] * image[(r + Math.floor(k / 3)) * side + c + k % 3];
+// The weighted sum of each window of `image`, `side` pixels wide; a kernel has k rows of k numbers
+function slide(image, side, kernel) {
+  const k = Math.sqrt(kernel.length), out = side - k + 1, res = new Float64Array(out * out);
+  for (let r = 0; r < out; r++) for (let c = 0; c < out; c++) for (let i = 0; i < kernel.length; i++) res[r * out + c] += kernel[i] * image[(r + Math.floor(i / k)) * side + c + i % k];
   return res;
 }
 
-function build({box, values}) {
-  const image = values.image.flat(), side = values.image.length, out = side - 2, {el: says, say, rest} = sayer();
-  if (out < 1 || image.length !== side * side || !image.every(Number.isFinite) || !Object.values(values.kernels).flat(2).every(Number.isFinite)) throw new Error("it needs a square image and kernels of finite numbers");
-  const state = {kernel: Object.values(values.kernels)[0].flat(), row: Math.floor(out / 2), col: Math.floor(out / 2)};
-  const seen = picture("", side), map = picture("", out), sum = h("p");
-  const fields = state.kernel.map((_, k) => h("input", {type: "number", step: "0.5", "aria-label": `Kernel, row ${Math.floor(k / 3) + 1}, column ${k % 3 + 1}`, oninput: event => {
-    if (event.target.value === "" || !Number.isFinite(event.target.valueAsNumber)) return rest("That is no number: the kernel keeps the last one.");
-    state.kernel[k] = event.target.valueAsNumber;
-    show();
-    rest(sum.textContent);
+// How far two maps rise and fall together: 1 always, -1 never; 0 if one of them is flat
+function alike(a, b) {
+  const middle = v => v.reduce((sum, o) => sum + o, 0) / v.length, ma = middle(a), mb = middle(b);
+  let ab = 0, aa = 0, bb = 0;
+  a.forEach((v, i) => { ab += (v - ma) * (b[i] - mb); aa += (v - ma) ** 2; bb += (b[i] - mb) ** 2; });
+  return ab / Math.sqrt(aa * bb) || 0;
+}
+
+function build({cols, values: {image: lines, kernels, learned}}) {
+  const image = lines.flat(), side = lines.length, out = side - 2, names = Object.keys(kernels), wide = Math.sqrt(learned[0]?.length ?? 9), {el: says, say, rest} = sayer();
+  if (out < 1 || image.length !== side * side || !names.length || wide % 2 !== 1 || wide > side || ![image, learned, Object.values(kernels)].flat(4).every(Number.isFinite)) throw new Error("it needs a square image and kernels of finite numbers");
+  const rim = (wide - 3) / 2, maps = learned.map(o => slide(image, side, o)); // a wider window has a smaller map
+  let kernel, row = Math.floor(out / 2), col = row, chosen = 0, alikes = [];
+  const seen = picture("The image, with the window", side), map = picture("", out), sum = h("p", {class: "sum"}), theirs = picture("The map of the learned kernel", side - wide + 1), compared = h("span");
+  const fields = range(9, k => h("input", {type: "number", step: "0.5", "aria-label": `Kernel, row ${Math.floor(k / 3) + 1}, column ${k % 3 + 1}`, oninput: ({target: {value, valueAsNumber: v}}) => {
+    if (value === "" || !Number.isFinite(v)) return rest("That is no number: the kernel keeps the last one.");
+    kernel[k] = v;
+    go(row, col);
   }}));
-  const [rows, cols] = ["Row", "Column"].map((name, k) => slider(`${name} of the window`, {min: 0, max: out - 1, step: 1, show: v => String(v + 1), input: v => { state[k ? "col" : "row"] = v; show(); rest(sum.textContent); }}));
+  const go = (r, c) => { row = r; col = c; show(); rest(sum.textContent); };
+  const pick = i => { chosen = i; show(); say(compared.textContent); };
+  const [rows, columns] = ["Row", "Column"].map((name, k) => slider(`${name} of the window`, {min: 0, max: out - 1, step: 1, show: v => String(v + 1), input: v => k ? go(row, v) : go(v, col)}));
+  const units = learned.map((o, i) => {
+    const canvas = picture(`Learned kernel ${i + 1}`, wide), likeness = h("span");
+    paint(canvas, o, true);
+    return {el: button(canvas, () => pick(i)), likeness};
+  });
 
   function show() {
-    const {kernel, row, col} = state, made = slide(image, side, kernel), most = made.reduce((m, v) => Math.max(m, Math.abs(v)), 0) || 1, v = made[row * out + col];
+    const made = slide(image, side, kernel), v = made[row * out + col], parts = kernel.map((w, i) => [w, image[(row + Math.floor(i / 3)) * side + col + i % 3]]).filter(([w, p]) => w && p);
     paint(seen, image);
-    paint(map, made, true, most);
-    for (const [canvas, size, k] of [[seen, 3, 0.5], [map, 1, 0]]) {
+    paint(map, made, true);
+    for (const [canvas, size] of [[seen, 3], [map, 1]]) {
       const context = canvas.getContext("2d");
       context.fillStyle = "rgba(31, 138, 109, .45)";
       context.fillRect(col, row, size, size);
     }
-    const parts = kernel.map((w, k) => [w, image[(row + Math.floor(k / 3)) * side + col + k % 3]]).filter(([w, p]) => w && p).map(([w, p]) => `${fmt(w)} · ${fmt(p)}`);
-    sum.replaceChildren(`At row ${row + 1}, column ${col + 1}: ${parts.join(" + ") || "nothing but zeros"} = `, h("b", {class: v < 0 ? "o" : "b"}, fmt(v)));
-    attr(seen, {"aria-label": `The image, with the window at row ${row + 1}, column ${col + 1}`});
-    attr(map, {"aria-label": `The map, ${out} by ${out}, from ${fmt(made.reduce((m, o) => Math.min(m, o), Infinity))} to ${fmt(made.reduce((m, o) => Math.max(m, o), -Infinity))}; ${fmt(v)} at the window`});
-    rows.set(row); cols.set(col);
+    sum.replaceChildren(`At row ${row + 1}, column ${col + 1}: ${parts.map(([w, p]) => `${fmt(w)} · ${fmt(p)}`).join(" + ") || "nothing but zeros"} = `, bold(fmt(v), v < 0 ? "o" : "b"));
+    label(map, `The map, from ${fmt(Math.min(...made))} to ${fmt(Math.max(...made))}`);
+    rows.set(row); columns.set(col);
+    if (!learned.length) return;
+    const inner = made.filter((_, i) => [Math.floor(i / out), i % out].every(o => o >= rim && o < out - rim)); // where both windows have the same middle
+    alikes = maps.map(o => alike(inner, o));
+    units.forEach(({el, likeness}, i) => {
+      likeness.textContent = fmt(alikes[i]);
+      attr(el, {"aria-pressed": i === chosen});
+    });
+    paint(theirs, maps[chosen], true);
+    compared.textContent = `Learned kernel ${chosen + 1} and yours make maps that are alike by ${fmt(alikes[chosen])}.`;
   }
-  function load(kernel, words) {
-    state.kernel = kernel.flat();
-    fields.forEach((o, k) => { o.value = Number(state.kernel[k].toFixed(3)); });
+  function load(numbers, words) {
+    kernel = numbers.flat();
+    fields.forEach((o, k) => { o.value = Number(kernel[k].toFixed(3)); });
     show();
     say(words);
   }
-  for (const [canvas, size] of [[seen, side], [map, out]]) canvas.addEventListener("pointerdown", event => {
-    const r = canvas.getBoundingClientRect(), at = (v, length) => Math.max(0, Math.min(out - 1, Math.floor(v / length * size) - (size === side ? 1 : 0)));
-    Object.assign(state, {row: at(event.clientY - r.top, r.height), col: at(event.clientX - r.left, r.width)});
-    show();
-    rest(sum.textContent);
-  });
-  const names = Object.keys(values.kernels);
-  box.append(h("p", {class: "title"}, "What does a kernel look for?"), h("p", {class: "lead"}, "Move the window over the digit, and change the nine numbers. The map has the weighted sum of every window."),
-    h("div", {class: "cols"},
-      h("div", {class: "stack"}, h("div", {class: "pics two"}, h("figure", {}, seen, h("figcaption", {}, "the image and the window")), h("figure", {}, map, h("figcaption", {}, "the map: blue above zero, orange below"))), sum, rows.el, cols.el),
-      h("div", {class: "stack"}, h("div", {class: "tools"}, h("span", {class: "small", "aria-hidden": "true"}, "Kernel"), choice("Kernel", Object.fromEntries(names.map(o => [o, o])), o => load(values.kernels[o], `The kernel for ${o}.`))),
-        h("div", {class: "kernel"}, ...fields), h("div", {class: "tools"}, button("All zero", () => load(Array(9).fill(0), "A kernel of zeros sees nothing.")), button("Turn the signs", () => load(state.kernel.map(v => -v || 0), "The signs are turned: so is the map."))), says)));
-  load(values.kernels[names[0]], `The kernel for ${names[0]}.`);
+  const at = (share, size) => Math.max(0, Math.min(out - 1, Math.floor(share * size) - (size - out) / 2));
+  for (const [canvas, size] of [[seen, side], [map, out]]) drag(canvas, (across, down) => go(at(down, size), at(across, size)));
+  cols.append(stack(h("div", {class: "pics two"}, figure(seen, "the image and the window"), figure(map, "the map: blue above zero, orange below")), sum, rows.el, columns.el),
+    stack(tools(choice("Kernel", names, names[0], o => load(kernels[o], `The kernel for ${o}.`))), h("div", {class: "pics kernel"}, ...fields),
+      tools(button("All zero", () => load(Array(9).fill(0), "A kernel of zeros sees nothing.")), button("Turn the signs", () => load(kernel.map(v => -v || 0), "The signs are turned: so is the map."))), says));
+  if (learned.length) cols.append(stack(small(`${learned.length} kernels of ${wide} by ${wide} that a network has learned, and how alike their maps are to yours: 1 the same, 0 unrelated, −1 the opposite.`), tiles(...units.map(o => figure(o.el, o.likeness)))),
+    stack(h("div", {class: "pics two"}, figure(theirs, compared)), tools(button("Show the most alike", () => pick(alikes.indexOf(Math.max(...alikes)))))));
+  load(kernels[names[0]], `The kernel for ${names[0]}.`);
 }
 
-export default explorable("Convolution by hand", build, CONVOLVE_STYLE);
+export default explorable("What does a kernel look for?", "Move the window over the digit, and change the nine numbers. The map has the weighted sum of every window.", build, CONVOLVE_STYLE);

@@ -6,10 +6,8 @@ async function wake(el) {
     if (values.file) values.file = new URL(values.file, import.meta.url).href;
     widget.render({model: {get: () => values}, el});
   } catch (error) {
-    const said = document.createElement("p");
-    said.setAttribute("role", "alert");
-    said.textContent = `This can't be touched now (${error.message}). The picture shows how it begins.`;
-    el.append(said);
+    el.insertAdjacentHTML("beforeend", '<p role="alert"></p>');
+    el.lastChild.textContent = `This can't be touched now (${error.message}). The picture shows how it begins.`;
   }
 }
 

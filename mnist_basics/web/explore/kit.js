@@ -3,223 +3,221 @@
 const KIT_STYLE = `
 :host { display: block; }
 .x {
-  color-scheme: light; container-type: inline-size; --ink: #1b2430; --muted: #5b6673; --paper: #fff; --soft: #f4f6f8; --line: #dde3e9;
-  --link: #1a5ea8; --blue: #3b82c4; --orange: #c05a17; --orange-text: #a8480a; --blue-text: #1a5ea8; --green: #1f8a6d;
-  box-sizing: border-box; margin: .5rem 0 1rem; padding: .9rem 1rem 1rem; border: 1px solid var(--line); border-radius: 10px; background: var(--soft);
-  color: var(--ink); font: 15px/1.5 -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif;
-  text-align: left; font-variant-numeric: tabular-nums;
+  color-scheme: light; accent-color: var(--blue); container-type: inline-size; --ink: #1b2430; --muted: #5b6673; --paper: #fff; --soft: #f4f6f8; --line: #dde3e9; --blue: #1a5ea8; --orange: #a8480a;
+  margin: .5rem 0 1rem; padding: .9rem 1rem 1rem; border: 1px solid var(--line); border-radius: 10px; background: var(--soft); color: var(--ink);
+  font-size: 15px; line-height: 1.5; font-variant-numeric: tabular-nums; text-align: left;
 }
-.x.dark {
-  color-scheme: dark; --ink: #dfe3e8; --muted: #9aa4b0; --paper: #16181c; --soft: #1f2227; --line: #343941;
-  --link: #7fb8ee; --blue: #5fa4e0; --orange: #e58a4c; --orange-text: #f0a26c; --blue-text: #7fb8ee; --green: #43b894;
-}
-.pics { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .5rem; } .pics figure { margin: 0; min-width: 0; } .pics figcaption { font-size: .8rem; line-height: 1.3; color: var(--muted); }
-.lossline { fill: none; stroke: var(--orange); stroke-width: 2; } .accuracy { fill: none; stroke: var(--blue); stroke-width: 2; }
-.x * { box-sizing: border-box; }
-.x :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 3px; }
-[hidden] { display: none !important; }
-p { margin: 0; }
-.title { font-size: 1.08rem; font-weight: 650; line-height: 1.3; }
-.lead { margin: .15rem 0 .8rem; color: var(--muted); max-width: 46rem; }
-.small { font-size: .85rem; line-height: 1.45; color: var(--muted); }
-.cols { display: grid; grid-template-columns: minmax(0, 1fr); gap: .9rem 1.4rem; }
-.stack { display: grid; grid-template-columns: minmax(0, 1fr); gap: .6rem; align-content: start; min-width: 0; }
+.x.dark { color-scheme: dark; --ink: #dfe3e8; --muted: #9aa4b0; --paper: #16181c; --soft: #1f2227; --line: #343941; --blue: #7fb8ee; --orange: #f0a26c; }
+.x, .x * { box-sizing: border-box; }
+p, figure { margin: 0; min-width: 0; }
+.title { font-size: 1.08rem; font-weight: 650; }
+.lead { margin: .15rem 0 .8rem; max-width: 46rem; }
+.small, figcaption { font-size: .85rem; line-height: 1.4; }
+.lead, .small, figcaption { color: var(--muted); }
+.cols, .stack { display: grid; grid-template-columns: minmax(0, 1fr); gap: .9rem 1.4rem; }
+.stack { gap: .6rem; align-content: start; }
 @container (min-width: 620px) { .cols { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
-svg { display: block; width: 100%; height: auto; overflow: hidden; }
+.pics { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .5rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(3.4rem, 1fr)); gap: .4rem; }
+.tools, .check { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; }
+svg { display: block; width: 100%; height: auto; }
 svg text { font: 12.5px sans-serif; fill: var(--muted); }
-.ground { fill: var(--paper); stroke: var(--line); }
-.grid { stroke: var(--line); stroke-width: 1; }
+.ground, .grid { fill: var(--paper); stroke: var(--line); }
+polyline { fill: none; stroke: var(--orange); stroke-width: 2; }
+polyline.b { stroke: var(--blue); }
 .pick { cursor: pointer; touch-action: pan-y; }
-.slider { display: grid; grid-template-columns: 1fr auto; gap: 0 .6rem; font-size: .9rem; }
-.slider input { grid-column: span 2; width: 100%; height: 1.9rem; margin: 0; accent-color: var(--blue); touch-action: pan-y; }
-.value { font-weight: 600; }
-.tools { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; }
-button {
-  min-height: 2.5rem; padding: .3rem .8rem; border: 1px solid var(--muted); border-radius: 7px; background: var(--paper); color: var(--ink);
-  font: inherit; font-size: .9rem; cursor: pointer; touch-action: manipulation;
+.slider { display: grid; grid-template-columns: 1fr auto; gap: 0 .6rem; }
+.slider input { grid-column: span 2; width: 100%; height: 1.9rem; margin: 0; touch-action: pan-y; }
+.value { font-weight: 650; }
+button, select, input[type=number] {
+  min-height: 2.5rem; max-width: 100%; padding: .3rem .7rem; border: 1px solid var(--muted); border-radius: 7px; background: var(--paper); color: var(--ink); font: inherit;
 }
-button.main { border-color: var(--link); background: var(--link); color: var(--paper); font-weight: 600; }
-button[aria-pressed=true] { border-color: var(--orange); box-shadow: inset 0 0 0 2px var(--orange); }
+button { cursor: pointer; touch-action: manipulation; }
+button.main { border-color: var(--blue); background: var(--blue); color: var(--paper); font-weight: 600; }
+button[aria-pressed=true] { box-shadow: inset 0 0 0 2px var(--orange); }
 button:disabled { opacity: .55; cursor: default; }
-label.check { display: inline-flex; gap: .45rem; align-items: center; min-height: 2.5rem; font-size: .9rem; }
-label.check input { width: 1.1rem; height: 1.1rem; margin: 0; accent-color: var(--blue); }
-select { min-height: 2.5rem; max-width: 100%; padding: .2rem .5rem; border: 1px solid var(--muted); border-radius: 7px; background: var(--paper); color: var(--ink); font: inherit; font-size: .9rem; }
-.says { min-height: 5.6em; padding: .5rem .7rem; border-left: 3px solid var(--blue); background: var(--paper); font-size: .92rem; }
-.failure { padding: .6rem .8rem; border: 1px solid var(--orange); border-radius: 7px; }
-code { font: .86em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
-b { font-weight: 650; }
-.o { color: var(--orange-text); }
-.b { color: var(--blue-text); }
-canvas { display: block; width: 100%; image-rendering: pixelated; border: 1px solid var(--line); border-radius: 5px; background: #fff; }
+.check { min-height: 2.5rem; }
+.check input { width: 1.1rem; height: 1.1rem; margin: 0; }
+.says { min-height: 5.6em; padding: .5rem .7rem; border-left: 3px solid var(--blue); background: var(--paper); }
+.o { color: var(--orange); }
+.b { color: var(--blue); }
+canvas { display: block; width: 100%; image-rendering: pixelated; border: 1px solid var(--line); background: #fff; }
 `;
 
 // ---- Elements. No `style` attributes, which a strict content security policy refuses
 
-function fill(el, props, kids) {
-  for (const [k, v] of Object.entries(props)) {
-    if (k.startsWith("on")) el.addEventListener(k.slice(2), v);
-    else if (typeof v === "boolean") el.toggleAttribute(k, v);
-    else el.setAttribute(k, v);
-  }
-  el.append(...kids);
+export function attr(el, props) {
+  for (const [k, v] of Object.entries(props)) k.startsWith("on") ? el.addEventListener(k.slice(2), v) : el.setAttribute(k, v);
   return el;
 }
-export const h = (tag, props = {}, ...kids) => fill(document.createElement(tag), props, kids);
-export const s = (tag, props = {}, ...kids) => fill(document.createElementNS("http://www.w3.org/2000/svg", tag), props, kids);
-export const attr = (el, props) => fill(el, props, []);
+const maker = space => (tag, props = {}, ...kids) => {
+  const el = attr(document.createElementNS(`http://www.w3.org/${space}`, tag), props);
+  el.append(...kids);
+  return el;
+};
+export const h = maker("1999/xhtml"), s = maker("2000/svg");
+export const bold = (text, kind = "") => h("b", {class: kind}, text);
+const div = name => (...kids) => h("div", {class: name}, ...kids);
+export const stack = div("stack"), tools = div("tools"), pics = div("pics"), tiles = div("tiles");
+export const small = (...kids) => h("p", {class: "small"}, ...kids);
+export const figure = (el, ...kids) => h("figure", {}, el, h("figcaption", {}, ...kids));
+export const label = (el, text) => attr(el, {"aria-label": text}); // what is spoken in place of a picture
 
 // ---- Numbers as words
+
+const minus = text => text.replaceAll("-", "−").replace("e+", "e");
 
 export function fmt(v, digits = 2) {
   if (!Number.isFinite(v)) return Number.isNaN(v) ? "not a number" : v < 0 ? "−infinity" : "infinity";
   const size = Math.abs(v), tiny = size > 0 && size < 0.5 * 10 ** -digits;
-  const text = size >= 1e7 || tiny ? v.toExponential(tiny ? 0 : 2).replace("e+", "e") : v.toLocaleString("en-US", {minimumFractionDigits: digits, maximumFractionDigits: digits});
-  return text.replaceAll("-", "−").replace(/^−(0(\.0+)?)$/, "$1");
+  const text = size >= 1e7 || tiny ? v.toExponential(tiny ? 0 : 2) : v.toLocaleString("en-US", {minimumFractionDigits: digits, maximumFractionDigits: digits});
+  return minus(text).replace(/^−(0(\.0+)?)$/, "$1");
 }
-export const rate = v => v >= 0.001 ? String(Number(v.toPrecision(2))) : v.toExponential(1).replace(".0e", "e").replace("-", "−");
+// As short as can be, as for marks on an axis
+export function brief(v, digits = 6) {
+  const short = Number(v.toPrecision(digits)), size = Math.abs(short);
+  return minus(size >= 1e5 || size && size < 0.001 ? short.toExponential() : short.toLocaleString("en-US", {maximumFractionDigits: 6}));
+}
+export const rate = v => brief(v, 2);
 
 // ---- Controls
 
 export function slider(name, {min, max, step = (max - min) / 200, show = fmt, input}) {
   const value = h("span", {class: "value", "aria-hidden": "true"});
   const range = h("input", {type: "range", min, max, step, "aria-label": name, oninput: () => { res.set(Number(range.value)); input(Number(range.value)); }});
-  const el = h("div", {class: "slider"}, h("span", {"aria-hidden": "true"}, name), value, range);
-  const res = {el, range,
+  const res = {range, el: h("div", {class: "slider"}, h("span", {"aria-hidden": "true"}, name), value, range),
     set(v) { // what lies beyond its ends is said, not hidden
-      const off = v < Number(range.min) || v > Number(range.max) || Number.isNaN(v) ? ", off this scale" : "";
+      const text = show(v) + (v >= Number(range.min) && v <= Number(range.max) ? "" : ", off this scale");
       range.value = v;
-      range.setAttribute("aria-valuetext", show(v) + off);
-      value.textContent = show(v) + off;
+      attr(range, {"aria-valuetext": text});
+      value.textContent = text;
     },
-    bounds(lo, hi) { attr(range, {min: lo, max: hi, step: (hi - lo) / 200}); }};
+    bounds(lo, hi, step = (hi - lo) / 200) { attr(range, {min: lo, max: hi, step}); }};
   return res;
 }
 
 export const button = (text, click, main = false) => h("button", {type: "button", onclick: click, ...(main && {class: "main"})}, text);
 
 export function toggle(text, click) {
-  const el = button(text, () => { el.setAttribute("aria-pressed", el.getAttribute("aria-pressed") !== "true"); click(el.getAttribute("aria-pressed") === "true"); });
-  el.setAttribute("aria-pressed", false);
-  return el;
+  const el = button(text, () => {
+    const on = el.getAttribute("aria-pressed") !== "true";
+    attr(el, {"aria-pressed": String(on)});
+    click(on);
+  });
+  return attr(el, {"aria-pressed": "false"});
 }
 
-export function check(text, on, change) {
-  const box = h("input", {type: "checkbox", onchange: () => change(box.checked)});
-  box.checked = on;
+export function check(text, change) {
+  const box = h("input", {type: "checkbox", checked: "", onchange: () => change(box.checked)});
   return h("label", {class: "check"}, box, text);
 }
 
-export function choice(name, options, change) {
-  const el = h("select", {"aria-label": name, onchange: () => change(el.value)}, ...Object.entries(options).map(([k, v]) => h("option", {value: k}, v)));
-  return el;
+export function choice(name, options, value, change) {
+  const el = h("select", {onchange: () => change(el.value)}, ...options.map(o => h("option", {}, o)));
+  el.value = value;
+  return h("label", {class: "check"}, name, el);
 }
 
-// What happened, in words that are shown and spoken; while somebody drags, only once they rest
+// What happened, in words shown and spoken; with `rest`, once whoever drags rests. `say` answers false: nothing goes on from there
 export function sayer() {
   const el = h("p", {class: "says", role: "status", "aria-live": "polite"});
   let later = 0;
-  const say = text => { clearTimeout(later); el.textContent = text; };
+  const say = text => { clearTimeout(later); el.textContent = text; return false; };
   const rest = text => { clearTimeout(later); later = setTimeout(() => say(text), 400); };
   return {el, say, rest};
 }
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-// Call `step` again and again until it says false; for those who want no motion, all at once, up to `most` times, unless it may not `jump`
-export function runner(host, step, {every = 0, most = 100, jump = true, changed = () => {}}) {
-  let handle = 0, last = 0;
-  const stop = () => { cancelAnimationFrame(handle); handle = 0; changed(false); };
+// A button that calls `step(left)` up to `times` times, a frame each, until it answers false; pressed again, it stops.
+// For those who want no motion all is done at once, unless it may not `jump`
+export function runner(host, text, step, {times = Infinity, every = 0, jump = true, main = false, begin = () => {}, stopped = () => {}}) {
+  let handle = 0, last = 0, left = 0;
+  const once = () => step(--left) !== false && left > 0;
+  const stop = () => { cancelAnimationFrame(handle); handle = 0; el.textContent = text; };
   const tick = now => {
     if (!host.isConnected) return stop();
     handle = requestAnimationFrame(tick);
     if (now - last < every) return;
     last = now;
-    if (step() === false) stop();
+    if (!once()) stop();
   };
-  const start = () => {
-    if (handle) return;
-    changed(true);
-    if (!jump || !calm()) { handle = requestAnimationFrame(tick); return; }
-    for (let i = 0; i < most && step() !== false; i++);
-    changed(false);
-  };
-  return {start, stop, get running() { return handle !== 0; }};
+  const el = button(text, () => {
+    if (handle) { stop(); stopped(); return; }
+    left = times;
+    begin();
+    if (jump && calm()) { while (once()); return; }
+    el.textContent = "Stop";
+    handle = requestAnimationFrame(tick);
+  }, main);
+  return {el, stop};
+}
+
+// A press on `el`, and each move after it: `f(across, down, first)`, from 0 to 1 of its size
+export function drag(el, f) {
+  el.classList.add("pick");
+  for (const name of ["pointerdown", "pointermove"]) el.addEventListener(name, event => {
+    const r = el.getBoundingClientRect(), first = name === "pointerdown";
+    if (first || event.buttons) f((event.clientX - r.left) / r.width, (event.clientY - r.top) / r.height, first);
+  });
 }
 
 // ---- Charts
 
 function ticks(lo, hi, n) {
-  const raw = (hi - lo) / n, unit = 10 ** Math.floor(Math.log10(raw)), size = unit * [1, 2, 5, 10].find(o => o * unit >= raw), res = [];
-  for (let v = Math.ceil(lo / size - 1e-9) * size; v <= hi + size * 1e-9; v += size) res.push(Math.abs(v) < size * 1e-9 ? 0 : v);
-  return res;
+  const raw = (hi - lo) / n, unit = 10 ** Math.floor(Math.log10(raw)), size = unit * [1, 2, 5, 10].find(o => o * unit >= raw), first = Math.ceil(lo / size - 1e-9);
+  return range(Math.floor(hi / size + 1e-9) - first + 1, i => (first + i) * size);
 }
 
 let serial = 0;
 
 // A chart with axes; what is drawn into `over` is cut off at its edges. With `log`, y counts powers of ten
-export function plot(label, {width = 440, height = 290, x, y, names = ["", ""], log = false}) {
-  const id = `clip${++serial}`, left = 56, right = 12, top = 12, bottom = 40, box = {x: left, y: top, width: width - left - right, height: height - top - bottom};
-  const axes = s("g"), over = s("g", {"clip-path": `url(#${id})`});
-  const svg = s("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label},
-    s("clipPath", {id}, s("rect", box)), s("rect", {...box, class: "ground"}), axes, over,
-    s("text", {x: left + box.width / 2, y: height - 4, "text-anchor": "middle"}, names[0]),
-    s("text", {x: 13, y: top + box.height / 2, "text-anchor": "middle", transform: `rotate(-90 13 ${top + box.height / 2})`}, names[1]));
-  const scale = (v, [lo, hi]) => Math.min(Math.max((v - lo) / (hi - lo), -50), 50) || 0; // far away is still a number
-  const res = {svg, over, box,
-    X: v => box.x + box.width * scale(v, x),
-    Y: v => box.y + box.height * (1 - scale(log ? Math.log10(Math.max(v, 1e-300)) : v, y)),
-    at: event => { // where a pointer is, on the axes
-      const r = svg.getBoundingClientRect();
-      const px = (event.clientX - r.left) * width / r.width, py = (event.clientY - r.top) * height / r.height;
-      return [x[0] + (px - box.x) / box.width * (x[1] - x[0]), y[1] - (py - box.y) / box.height * (y[1] - y[0])];
+export function plot({height = 290, x = [0, 1], y = [0, 1], names, log = false}) {
+  const id = `clip${++serial}`, all = 440, left = 56, top = 12, width = all - left - 12, high = height - top - 40, axes = s("g"), over = s("g", {"clip-path": `url(#${id})`});
+  const box = {x: left, y: top, width, height: high}, middle = top + high / 2;
+  const svg = s("svg", {viewBox: `0 0 ${all} ${height}`, role: "img"}, s("clipPath", {id}, s("rect", box)), s("rect", {...box, class: "ground"}), axes, over,
+    s("text", {x: left + width / 2, y: height - 4, "text-anchor": "middle"}, names[0]), s("text", {x: 13, y: middle, "text-anchor": "middle", transform: `rotate(-90 13 ${middle})`}, names[1]));
+  const share = (v, [lo, hi]) => Math.min(Math.max((v - lo) / (hi - lo), -50), 50) || 0; // far away is still a number
+  const level = v => top + high * (1 - share(v, y));
+  const res = {svg, over,
+    X: v => left + width * share(v, x),
+    Y: v => level(log ? Math.log10(Math.max(v, 1e-300)) : v),
+    points: pairs => pairs.map(([a, b]) => `${res.X(a).toFixed(1)},${res.Y(b).toFixed(1)}`).join(" "),
+    line(name = "") { // adds a line; what it returns draws it through pairs of x and y
+      const el = s("polyline", {class: name});
+      over.append(el);
+      return pairs => attr(el, {points: res.points(pairs)});
+    },
+    drag(f) { // as for any element, but on the axes
+      drag(svg, (across, down, first) => f(x[0] + (across * all - left) / width * (x[1] - x[0]), y[1] - (down * height - top) / high * (y[1] - y[0]), first));
     },
     range(newX, newY) {
+      if ([x, y].join() === [newX, newY].join() && axes.firstChild) return;
       x = newX; y = newY;
-      const show = v => Math.abs(v) >= 1e5 ? v.toExponential(0).replace("e+", "e").replace("-", "−") : Math.abs(v) >= 1e4 ? fmt(v, 0) : String(Number(v.toPrecision(6))).replace("-", "−");
-      const power = v => Math.abs(v) < 5 ? show(10 ** v) : `1e${show(v)}`;
-      axes.replaceChildren(
-        ...ticks(...x, 5).map(v => s("text", {x: res.X(v), y: height - bottom + 16, "text-anchor": "middle"}, show(v))),
-        ...ticks(...y, 4).filter(v => !log || Number.isInteger(v)).flatMap(v => {
-          const at = box.y + box.height * (1 - scale(v, y));
-          return [s("line", {x1: left, x2: width - right, y1: at, y2: at, class: "grid"}), s("text", {x: left - 6, y: at + 4, "text-anchor": "end"}, (log ? power : show)(v))];
-        }));
+      axes.replaceChildren(...ticks(...x, 5).map(v => s("text", {x: res.X(v), y: height - 24, "text-anchor": "middle"}, brief(v))),
+        ...ticks(...y, 4).filter(v => !log || Number.isInteger(v)).flatMap(v => [s("line", {x1: left, x2: left + width, y1: level(v), y2: level(v), class: "grid"}), s("text", {x: left - 6, y: level(v) + 4, "text-anchor": "end"}, brief(log ? 10 ** v : v))]));
     }};
   res.range(x, y);
   return res;
 }
 
-export const polyline = (p, xs, ys) => Array.from(xs, (x, i) => `${p.X(x).toFixed(1)},${p.Y(ys[i]).toFixed(1)}`).join(" ");
+export const range = (n, f) => Array.from({length: n}, (_, i) => f(i));
+export const upTo = v => 2 ** Math.ceil(Math.log2(v)); // where an axis may end
+export const largest = values => values.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
 
-// ---- Pictures of 28 by 28
+// ---- Pictures of square images
 
-// A canvas with the numbers `values` as colours: greys from 0, white, to 1; or `signed`, blue above zero and orange below
-export function picture(label, side = 28) { return h("canvas", {width: side, height: side, role: "img", "aria-label": label}); }
+export const picture = (text, side = 28) => h("canvas", {width: side, height: side, role: "img", "aria-label": text});
 
-export function paint(canvas, values, signed = false, most = 1) {
-  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+// `values` as greys, from 0, white, to 1; or `signed`, blue above zero and orange below, the largest in full colour
+export function paint(canvas, values, signed = false) {
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height), most = signed ? largest(values) || 1 : 1;
   for (let i = 0; i < values.length; i++) {
-    const v = Math.max(-1, Math.min(1, values[i] / most)), full = signed ? v > 0 ? [20, 90, 175] : [200, 80, 10] : [0, 0, 0];
+    const v = values[i] / most, full = !signed ? [0, 0, 0] : v > 0 ? [20, 90, 175] : [200, 80, 10];
     for (let c = 0; c < 3; c++) image.data[4 * i + c] = 255 + (full[c] - 255) * Math.abs(v);
     image.data[4 * i + 3] = 255;
   }
   context.putImageData(image, 0, 0);
-}
-
-// The images of a sprite, 50 in a row, as n rows of 784 numbers from 0 to 1
-export async function loadSprite(url, n) {
-  const image = new Image();
-  image.src = url;
-  try { await image.decode(); } catch { throw new Error("the file with the images, digits.png, did not come or is damaged"); }
-  const rows = Math.ceil(n / 50), canvas = h("canvas", {width: 1400, height: 28 * rows}), context = canvas.getContext("2d", {willReadFrequently: true});
-  if (image.naturalWidth !== 1400 || image.naturalHeight !== 28 * rows) throw new Error("the file with the images, digits.png, is damaged: it has another size");
-  context.drawImage(image, 0, 0);
-  const x = new Float32Array(n * 784);
-  for (let row = 0; row < rows; row++) { // a row of images at a time, and then a breath
-    const {data} = context.getImageData(0, 28 * row, 1400, 28);
-    for (let i = 0; i < 50 && 50 * row + i < n; i++) for (let p = 0; p < 784; p++) x[(50 * row + i) * 784 + p] = data[4 * (Math.floor(p / 28) * 1400 + 28 * i + p % 28)] / 255;
-    if (row % 8 === 7) await new Promise(done => setTimeout(done));
-  }
-  return x;
 }
 
 // ---- A place on the page
@@ -227,7 +225,7 @@ export async function loadSprite(url, n) {
 // As light or dark as the words around it: so it is in every page, notebook and editor
 function watchTheme(host, box) {
   const look = () => {
-    const [r, g, b] = (getComputedStyle(host).color.match(/[\d.]+/g) ?? [0, 0, 0]).map(Number);
+    const [r, g, b] = (getComputedStyle(host).color.match(/[\d.]+/g)).map(Number);
     box.classList.toggle("dark", r + g + b > 382);
   };
   const eye = new MutationObserver(look), system = matchMedia("(prefers-color-scheme: dark)");
@@ -245,24 +243,20 @@ function dress(root, style) {
   } catch { root.append(h("style", {}, style)); } // browsers from before 2023
 }
 
-// A module for both hosts, our site and anywidget: `build` fills `box` from the values that Python gave; it may take its time
-export const explorable = (title, build, style = "") => ({
+// A module for our site and anywidget: `build` fills `cols` from the values that Python gave; it may take its time
+export const explorable = (question, lead, build, style = "") => ({
   render({model, el}) {
-    const host = h("div"), root = host.attachShadow({mode: "open"}), box = h("div", {class: "x", role: "group", "aria-label": title});
+    const host = h("div"), root = host.attachShadow({mode: "open"}), cols = h("div", {class: "cols"});
+    const box = h("div", {class: "x", role: "group", "aria-label": question}, h("p", {class: "title"}, question), h("p", {class: "lead"}, lead), cols);
     dress(root, KIT_STYLE + style);
     root.append(box);
-    const fail = error => {
-      host.remove();
-      el.querySelector(".failure")?.remove();
-      el.append(h("p", {class: "failure", role: "alert"}, `This can't be touched here: ${error.message}. The picture shows how it begins.`));
-    };
     let forget = () => {};
     const show = () => { el.replaceChildren(host); forget = watchTheme(host, box); };
-    try {
-      const made = build({box, host, values: model.get("values")});
-      if (made?.then) made.then(show, fail);
-      else show();
-    } catch (error) { fail(error); }
+    const fail = error => {
+      el.querySelector("[role=alert]")?.remove();
+      el.append(h("p", {role: "alert"}, `This can't be touched here: ${error.message}. The picture shows how it begins.`));
+    };
+    (async () => build({cols, host, values: model.get("values")}))().then(show, fail);
     return () => forget();
   },
 });

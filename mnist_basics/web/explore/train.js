@@ -1,65 +1,91 @@
-// Training on threes and sevens while one watches: data, batches, an epoch, and what is measured on images that are not trained on.
-import {backward, forward, mnistLoss, sigmoid, step} from "./engine.js";
-import {loadSprite} from "./kit.js";
+// Training on threes and sevens while one watches: data, batches, steps, and what is measured on other images.
+import {forward, look, mnistLoss, sigmoid, step} from "./engine.js";
+import {fmt, h, label, largest, plot, range, upTo} from "./kit.js";
 
-export const IMAGES = 2400, TRAIN = 2000;
+export const TRAIN = 2000;
+const IMAGES = 2400, BUDGET = 5; // milliseconds of a frame that training may take
 
-// Random numbers from a seed, evenly from 0 to 1
-export function random(seed) {
-  return () => {
-    seed = seed + 0x6D2B79F5 | 0;
-    let t = Math.imul(seed ^ seed >>> 15, seed | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) / 4294967296;
-  };
+// Random numbers, evenly from 0 to 1, and the same on each visit
+function random(seed = 42) {
+  return () => (seed = (seed * 1664525 + 1013904223) % 2 ** 32) / 2 ** 32;
 }
-
-const normal = draw => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
 
 // Layers of these sizes, weights and biases normal; each layer's spread by `std`, a function of its inputs
-export function newNet(sizes, std, seed = 42) {
-  const draw = random(seed);
-  return sizes.slice(1).map((outs, i) => ({
-    w: Float64Array.from({length: sizes[i] * outs}, () => normal(draw) * std(sizes[i])), b: Float64Array.from({length: outs}, () => normal(draw) * std(sizes[i]))}));
+function newNet(sizes, std) {
+  const draw = random(), normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
+  const numbers = (n, ins) => Float64Array.from(range(n, () => normal() * std(ins)));
+  return sizes.slice(1).map((outs, i) => ({w: numbers(sizes[i] * outs, sizes[i]), b: numbers(outs, sizes[i])}));
 }
 
+// The images of a sprite, 50 in a row, as rows of 784 numbers from 0 to 1: threes and sevens to train on, then others to validate with
 export async function loadDigits(url) {
-  const all = await loadSprite(url, IMAGES);
-  const image = i => Float64Array.from(all.subarray(784 * i, 784 * i + 784)), target = i => Number(i < TRAIN ? i < TRAIN / 2 : i < (TRAIN + IMAGES) / 2); // threes come first
-  const rows = (from, to) => ({x: Float64Array.from(all.subarray(784 * from, 784 * to)), y: Float64Array.from({length: to - from}, (_, i) => target(from + i))});
-  return {all, image, target, valid: rows(TRAIN, IMAGES)};
+  const picture = new Image(), height = 28 * IMAGES / 50, bad = what => new Error(`the file with the images, digits.png, ${what}`);
+  picture.src = url;
+  try { await picture.decode(); } catch { throw bad("did not come or is damaged"); }
+  if (picture.naturalWidth !== 1400 || picture.naturalHeight !== height) throw bad("is damaged: it has another size");
+  const context = h("canvas", {width: 1400, height: 28}).getContext("2d", {willReadFrequently: true}), all = new Float32Array(784 * IMAGES);
+  for (let at = 0, top = 0; top < height; top += 28) { // a row of images, and then a breath
+    context.drawImage(picture, 0, -top);
+    const {data} = context.getImageData(0, 0, 1400, 28);
+    for (let i = 0; i < 50; i++) for (let p = 0; p < 784; p++) all[at++] = data[4 * (Math.floor(p / 28) * 1400 + 28 * i + p % 28)] / 255;
+    await new Promise(done => setTimeout(done));
+  }
+  const image = i => all.subarray(784 * i, 784 * i + 784), target = i => Number(i < TRAIN ? i < TRAIN / 2 : i < (TRAIN + IMAGES) / 2); // threes come first
+  return {image, target, valid: {x: all.subarray(784 * TRAIN), y: range(IMAGES - TRAIN, i => target(TRAIN + i))}};
 }
 
 // Batches without end: shuffled before each epoch, or in order, the threes first
-export function batches(digits, seed = 42) {
-  const draw = random(seed);
-  let order = [], at = TRAIN, x = new Float64Array(0);
+function batches({image, target}) {
+  const draw = random();
+  let order = [], at = TRAIN;
   return {
     restart() { at = TRAIN; },
     next(size, shuffle) {
       if (at >= TRAIN) {
-        order = Array.from({length: TRAIN}, (_, i) => i);
+        order = range(TRAIN, i => i);
         if (shuffle) for (let i = TRAIN - 1; i > 0; i--) { const j = Math.floor(draw() * (i + 1)); [order[i], order[j]] = [order[j], order[i]]; }
         at = 0;
       }
-      const picked = order.slice(at, at += size);
-      if (x.length !== 784 * picked.length) x = new Float64Array(784 * picked.length);
-      picked.forEach((o, i) => x.set(digits.all.subarray(784 * o, 784 * o + 784), 784 * i));
-      return {x, y: picked.map(digits.target), last: at >= TRAIN};
+      const picked = order.slice(at, at += size), x = new Float32Array(784 * picked.length);
+      picked.forEach((o, i) => x.set(image(o), 784 * i));
+      return {x, y: picked.map(target), last: at >= TRAIN};
     }};
 }
 
-// One step on a batch; the largest slope, which is 0 where nothing pulls any more
-export function trainStep(net, {x, y}, lr) {
-  const pass = forward(net, x, y.length), grads = backward(net, pass, mnistLoss(pass.preds, y).slopes);
-  step(net, grads, lr);
-  return grads[0].w.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-}
-
-// Loss and accuracy on the validation images, and where the net is most wrong
-export function measure(net, {x, y}) {
-  const {preds} = forward(net, x, y.length), {loss} = mnistLoss(preds, y), right = preds.reduce((n, s, i) => n + ((s > 0) === (y[i] === 1)), 0);
-  const wrongness = i => y[i] === 1 ? -preds[i] : preds[i];
-  const worst = Array.from(y, (_, i) => i).sort((a, b) => wrongness(b) - wrongness(a)).slice(0, 8);
-  return {loss, accuracy: right / y.length, worst: worst.map(i => ({i, three: y[i] === 1, prob: sigmoid(preds[i])}))};
+// A network in training: its steps, what was measured on the way, and a chart of that
+export function training(digits) {
+  const curve = plot({height: 230, names: ["steps", "validation"]}), lossLine = curve.line(), accuracyLine = curve.line("b"), source = batches(digits), {x, y} = digits.valid;
+  const run = {curve, source, steps: 0, epochs: 0,
+    restart(sizes, std) {
+      source.restart();
+      Object.assign(run, {net: newNet(sizes, std), steps: 0, epochs: 0, history: []});
+    },
+    // Up to `steps` steps, as many as a frame has room for; `most` is the largest slope, 0 where nothing pulls any more
+    train({size, shuffle = true, lr}, steps) {
+      const until = performance.now() + BUDGET;
+      let most = 0, last = false;
+      do {
+        const batch = source.next(size, shuffle), {grads} = look(run.net, batch.x, batch.y, mnistLoss);
+        step(run.net, grads, lr);
+        most = Math.max(most, largest(grads[0].w));
+        run.steps++;
+        last = batch.last;
+      } while (!last && --steps > 0 && performance.now() < until);
+      run.epochs += last;
+      return {most, last};
+    },
+    // Loss and accuracy on the validation images, and the eight where the net is most wrong
+    measure() {
+      const {preds} = forward(run.net, x, y.length), {loss} = mnistLoss(preds, y), accuracy = preds.reduce((n, v, i) => n + ((v > 0) === (y[i] === 1)), 0) / y.length;
+      const wrongness = i => y[i] === 1 ? -preds[i] : preds[i], worst = y.map((_, i) => i).sort((a, b) => wrongness(b) - wrongness(a)).slice(0, 8);
+      if (run.history.at(-1)?.[0] !== run.steps) run.history.push([run.steps, loss, accuracy]);
+      if (run.history.length > 400) run.history = run.history.filter((_, i) => i % 2 === 0);
+      curve.range([0, Math.max(100, upTo(run.steps))], [0, 1]);
+      lossLine(run.history);
+      accuracyLine(run.history.map(o => [o[0], o[2]]));
+      run.result = `After ${run.steps} steps, ${run.epochs} ${run.epochs === 1 ? "pass" : "passes"} over the images: validation accuracy ${fmt(accuracy, 3)}, loss ${fmt(loss, 3)}.`;
+      label(curve.svg, run.result);
+      return worst.map(i => ({i: TRAIN + i, digit: y[i] ? 3 : 7, prob: sigmoid(preds[i])}));
+    }};
+  return run;
 }
