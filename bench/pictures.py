@@ -395,7 +395,7 @@ def main():
         keep(opts.json, record)
     for step,(_,kinds) in STEPS.items():
         if not set(kinds)<=record['kinds'].keys(): continue
-        record['without'][step] = without(step, opts.part, opts.n//4, networks, models)
+        record['without'][step] = without(step, opts.part, opts.n//2, networks, models)
         for o,a in record['without'][step].items(): print(f"{o:12} without {step:14} {a['recipe']['right']:10.1%} {a['recipe']['wrong']:12.1%}", flush=True)
         keep(opts.json, record)
 

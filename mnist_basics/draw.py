@@ -101,26 +101,42 @@ def letter(
 def shape(
     rng, # A NumPy generator
 )->Tensor: # float32 [28,28]
-    "A box, an ellipse or a polygon filled or in outline, a star of strokes, or a scribble"
-    kind,n = rng.integers(4),rng.integers(3, 9)
-    if kind==0: # A pen that stops at random places
-        return _ready(255-draw_strokes([rng.uniform(.1, .9, (rng.integers(7, 25), 2))],
-                                       140, int(rng.integers(5, 16))))
-    if kind==1: # Straight strokes through a middle, or side by side
-        a = rng.uniform(0, np.pi)+np.arange(n)*np.pi/n*rng.choice([0, 1])
-        off = np.linspace(-.35, .35, n)[:,None]*[-np.sin(a[0]),np.cos(a[0])]*(a[0]==a[-1])
-        arms = .38*np.stack([np.cos(a),np.sin(a)], 1)
-        return _ready(255-draw_strokes(list(.5+np.stack([off-arms,off+arms], 1)), 140,
-                                       int(rng.integers(4, 14))))
-    if kind==3: n = 3+n%3
-    t = np.sort(rng.uniform(0, 2*np.pi, n)) if kind==2 else np.arange(n)*2*np.pi/n
-    r = rng.uniform(.2, .5, n) if rng.random()<.5 else np.full(n, .45)
-    at = 70+140*np.stack([r*np.cos(t+.8)*rng.uniform(.6, 1),r*np.sin(t+.8)], 1)
+    "A scribble, rays or stripes, a polygon, a star, an arrow, or a wavy outline, some of them filled"
+    kind,n,t = rng.integers(6),rng.integers(3, 9),np.linspace(0, 2*np.pi, 49)[:-1]
+    a,fill,wide = rng.uniform(0, 2*np.pi),rng.random()<.25,rng.uniform(.6, 1)
+    def ring(r, t): return .5+np.stack([r*np.cos(t)*wide,r*np.sin(t)], 1)
+    def corners(p): return np.repeat(np.concatenate([p, p[:2]]), 2, 0)
+    if kind==0: lines,fill = [rng.uniform(.1, .9, (rng.integers(7, 25), 2))],False
+    elif kind==1: # Through a middle, or side by side
+        way = a+np.arange(n)*np.pi/n*rng.choice([0, 1])
+        off = np.linspace(-.35, .35, n)[:,None]*[-np.sin(a),np.cos(a)]*(way[0]==way[-1])
+        arms = .38*np.stack([np.cos(way),np.sin(way)], 1)
+        lines,fill = list(.5+np.stack([off-arms,off+arms], 1)),False
+    elif kind==2: # Any corners, or the same ones all around
+        even = rng.random()<.6
+        if even: n = 3+n%4
+        t = a+np.arange(n)*2*np.pi/n if even else np.sort(rng.uniform(0, 2*np.pi, n))
+        lines = [corners(ring(.4 if even else rng.uniform(.2, .45, n), t))]
+    elif kind==3: # Drawn in one go, or its outline
+        n,once = rng.choice([5, 7]),rng.random()<.5
+        t = a+np.arange(n if once else 2*n)*2*np.pi*(2 if once else .5)/n
+        lines = [corners(ring(.42 if once else np.tile([.42,rng.uniform(.15, .3)], n), t))]
+    elif kind==4: # A shaft with a head at one end or at both
+        tip = .4*np.array([np.cos(a),np.sin(a)])
+        turn,back = rng.uniform(.4, .9),rng.uniform(.2, .5)
+        barbs = [back*np.array([np.cos(a+o),np.sin(a+o)]) for o in (turn,-turn)]
+        lines,fill = [.5+np.stack([-tip,tip])],False
+        for end in (1,-1)[:1+int(rng.random()<.3)]:
+            lines.append(.5+end*np.repeat([tip-barbs[0],tip,tip-barbs[1]], 2, 0))
+    else: # Two waves around a ring, or a notch, as hearts and clovers have them
+        k,dent = rng.integers(3, 7),rng.uniform(.15, .3)
+        if rng.random()<.5: r = 1+dent*np.cos(k*t)+rng.uniform(0, .15)*np.cos(2*t+a)
+        else: r = 1-rng.uniform(.5, .9)*np.exp(-(t-np.pi)**2/rng.uniform(.05, .5))
+        lines = [ring(.35*r/r.max()**.5, t+a)[[*range(48),0,1]]]
+    if not fill: return _ready(255-draw_strokes(lines, 140, int(rng.integers(4, 18))))
     sheet = Image.new('L', (140,140))
-    draw,points = ImageDraw.Draw(sheet),[tuple(o) for o in at]
-    if rng.random()<.4: draw.polygon(points, fill=255)
-    else: draw.line(points+points[:2], 255, int(rng.integers(4, 16)), joint='curve')
-    return _ready(sheet.rotate(rng.uniform(0, 90)))
+    ImageDraw.Draw(sheet).polygon([tuple(o) for o in 140*lines[0]], fill=255)
+    return _ready(sheet)
 
 def mixture(
     rng, # A NumPy generator
@@ -148,7 +164,7 @@ def non_digits(
     images:np.ndarray, # Digits to mix, float [n,28,28] in 0..1
     seed:int=42, # Where the random numbers come from
 )->Tensor: # float32 [n,28,28]
-    "Made-up pictures of no digit: letters, shapes and scribbles, mixtures, in turn"
+    "Made-up pictures of no digit: letters, shapes, mixtures, in turn"
     rng = np.random.default_rng(seed)
     kinds = letter,shape,partial(mixture, images=images)
     return torch.stack([kinds[i%3](rng) for i in range(n)])
@@ -184,8 +200,8 @@ class Distort(Callback):
 # %% ../nbs/08c_draw.ipynb #8762a08b
 def train_guard(
     seed:int=42, # Where the random numbers come from
-    epochs:int=2, # Passes over digits and non-digits
-    n:int=6000, # Non-digits to learn from
+    epochs:int=3, # Passes over digits and non-digits
+    n:int=15000, # Non-digits to learn from
 )->nn.Module: # Maps [n,1,28,28] to scores of the digits 0 to 9, and of none
     "A second reader: it knows what is no digit, and has seen digits of many hands"
     (x,y),(valid_x,valid_y) = digit_data(range(10), 'cpu')
@@ -398,7 +414,7 @@ def make_weights(
     return write_weights(folder, means, nets, **info, accuracy=measure_models(read_weights(folder)))
 
 # %% ../nbs/08c_draw.ipynb #47f6a7e6
-LIMITS = dict(probability=0.65, guard=0.4)  # What both readers must give a digit
+LIMITS = dict(probability=0.65, guard=0.45)  # What both readers must give a digit
 
 class Verdict(NamedTuple):
     "What to make of one image"
