@@ -56,12 +56,13 @@ class SGD:
     def __init__(self,
         params, # Tensors that collect gradients, such as `model.parameters()`
         lr:float, # Learning rate
-        mom:float=0., # Share of the last step that goes on in the next; without any, no schedule adds some
+        mom:float=0., # Share of the last step in the next; 0 stays 0
         wd:float=0., # Weight decay: how strongly weights are drawn to 0
-        decouple_wd:bool=True, # Shrink the weights themselves, as fastai? Or add to the gradient, as `torch.optim.SGD`
+        decouple_wd:bool=True, # Shrink weights, or (`False`) add to the gradient
     ):
         self.param_groups = [dict(params=list(params), lr=lr, mom=mom, wd=wd)]
-        self.has_mom,self.decouple_wd,self.spared,self.state = mom!=0,decouple_wd,set(),{}
+        self.has_mom,self.decouple_wd = mom!=0,decouple_wd
+        self.spared,self.state = set(),{}
 
     @torch.no_grad()
     def step(self):
@@ -80,7 +81,7 @@ class SGD:
 
 # %% ../nbs/07_learner.ipynb #7f910675
 class Adam:
-    "Steps of a similar size for all parameters, by running means of their gradients and of the squares"
+    "Steps of a similar size for all, by running means of gradients and their squares"
     def __init__(self,
         params, # Tensors that collect gradients
         lr:float, # Learning rate
@@ -119,15 +120,15 @@ class Learner:
     n_epoch,first,epoch,iter,training = 0,0,0,-1,False
     in_fit,interrupted,failed = False,False,False
     def __init__(self,
-        dls, # Training and validation loader: `DataLoaders`, fastai's or ours, or a pair
+        dls, # Two loaders, to train and to measure: `DataLoaders`, fastai's, or a pair
         model:nn.Module, # Maps `xb` to scores
         loss_func=None, # Maps `(preds, targs)` to one number, a mean over the batch
-        opt_func=SGD, # Called as `opt_func(params, lr=...)`: `SGD`, `Adam`, or one of PyTorch's
+        opt_func=SGD, # Called as `opt_func(params, lr=...)`: ours, or one of PyTorch's
         lr:float=1e-3, # Learning rate where `fit` gets none
-        metrics=(), # One function or several of `(preds, targs)`, each a mean over the batch
+        metrics=(), # One function or several of `(preds, targs)`: means over the batch
         cbs=(), # Callbacks besides `default_cbs`; who is one of these takes its place
-        device=None, # Where to train, such as 'cuda' or 'mps'; where `model` is if `None`
-        classes=None, # What the scores stand for; if there is one score, what it means above 0 and else
+        device=None, # Where to train, such as 'cuda'; where `model` is if `None`
+        classes=None, # What scores stand for; of a single one, above 0 and else
     ):
         metrics = [metrics] if callable(metrics) else listify(metrics)
         _check_parts(model, opt_func, metrics)
@@ -161,11 +162,13 @@ def _check_parts(model, opt_func, metrics):
 def _checked(device):
     try: return torch.empty(0, device=device).device
     except (RuntimeError,AssertionError,NotImplementedError) as e:
-        raise ValueError(f"there is no device {device!r} here: leave `device` out to train where the model is") from e
+        raise ValueError(f"there is no device {device!r} here: leave `device` out to "
+                         "train where the model is") from e
 
 # %% ../nbs/07_learner.ipynb #f3939afc
-EVENTS = {f'{when}_{what}' for what in ('fit','epoch','train','validate','batch','pred','loss','backward','step')
-          for when in ('before','after')} | {f'after_cancel_{o}' for o in ('fit','epoch','batch')}
+_PARTS = 'fit','epoch','train','validate','batch','pred','loss','backward','step'
+EVENTS = {f'{when}_{what}' for what in _PARTS for when in ('before','after')}
+EVENTS |= {f'after_cancel_{o}' for o in ('fit','epoch','batch')}
 
 class Callback:
     """Methods named after events, which its `learn` calls when these come
@@ -178,7 +181,8 @@ class Callback:
 def _listen(learn, cbs):
     "From now on `cbs` are called, and nobody else"
     learn.cbs = sorted(cbs, key=lambda o: o.order)
-    learn.handlers = {e: [getattr(o, e) for o in learn.cbs if hasattr(o, e)] for e in EVENTS}
+    learn.handlers = {e: [getattr(o, e) for o in learn.cbs if hasattr(o, e)]
+                      for e in EVENTS}
 
 def _serve(cbs, learn):
     "Let `cbs` work for `learn`; `ValueError` if one is in the middle of a training"
@@ -220,7 +224,8 @@ def add_cbs(self:Learner, cbs): # One callback or several; of a class, one is ma
 @patch
 def remove_cbs(self:Learner, cbs): # One callback, several, or a class of them
     "Don't call `cbs` any more"
-    gone = [o for o in self.cbs if isinstance(o, cbs)] if isinstance(cbs, type) else listify(cbs)
+    gone = listify(cbs)
+    if isinstance(cbs, type): gone = [o for o in self.cbs if isinstance(o, cbs)]
     _listen(self, [o for o in self.cbs if not any(o is g for g in gone)])
 
 @patch
@@ -228,12 +233,15 @@ def __call__(self:Learner, event):
     for f in self.handlers[event]: f()
 
 # %% ../nbs/07_learner.ipynb #5488dd43
-class CancelBatchException(Exception): "Raised by a callback to skip the rest of a batch"
-class CancelEpochException(Exception): "Raised by a callback to skip the rest of an epoch"
-class CancelFitException(Exception): "Raised by a callback to end training"
+class CancelBatchException(Exception):
+    "Raised by a callback to skip the rest of a batch"
+class CancelEpochException(Exception):
+    "Raised by a callback to skip the rest of an epoch"
+class CancelFitException(Exception):
+    "Raised by a callback to end training"
 
 def _with_events(learn, what, f, cancel=()):
-    "`f(learn)` between the events before and after `what`; who raises `cancel` ends only that"
+    "`f(learn)` between the events of `what`; who raises `cancel` ends only that"
     try:
         learn(f'before_{what}')
         f(learn)
@@ -315,7 +323,9 @@ def all_batches(self:Learner,
     with torch.set_grad_enabled(training):
         self(f'before_{what}')
         for self.iter,batch in enumerate(self.dl): self.one_batch(batch)
-    if self.iter<0: raise ValueError("the loader gave no batch: is it empty, or a generator that was used up?")
+    if self.iter<0:
+        raise ValueError("the loader gave no batch: is it empty, or a generator that "
+                         "was used up?")
     self(f'after_{what}')
 
 # %% ../nbs/07_learner.ipynb #55953543
@@ -329,12 +339,14 @@ def _trainable(learn):
 
 @patch
 def create_opt(self:Learner):
-    "A new optimizer; `ValueError` if there is nothing to train, or no loss to do it with"
+    "A new optimizer; `ValueError` if there is nothing to train, or no loss"
     params,norms = _trainable(self),(nn.modules.batchnorm._NormBase,nn.LayerNorm)
     self.opt = self.opt_func(params, lr=self.lr)
     self.made = self.opt,self.opt_func,params
-    if hasattr(self.opt, 'spared'): self.opt.spared = {p for m in self.model.modules()
-        for n,p in m.named_parameters(recurse=False) if n=='bias' or isinstance(m, norms)}
+    if not hasattr(self.opt, 'spared'): return
+    self.opt.spared = {p for m in self.model.modules()
+                       for n,p in m.named_parameters(recurse=False)
+                       if n=='bias' or isinstance(m, norms)}
 
 def _renew_opt(learn):
     "Another optimizer for new parameters; what the old one knows of others stays"
@@ -360,7 +372,8 @@ def set_hypers(self:Learner,
     mom:float|None=None, # Momentum, for optimizers that have some
 ):
     "Change the optimizer's settings, whatever it calls them"
-    self.hypers = getattr(self.opt, 'hypers', None) or getattr(self.opt, 'param_groups', None) or [vars(self.opt)]
+    groups = (getattr(self.opt, o, None) for o in ('hypers','param_groups'))
+    self.hypers = next(filter(None, groups), [vars(self.opt)])
     for o in self.hypers:
         o['lr'] = float(lr)
         if mom is None: continue
@@ -398,7 +411,7 @@ def fit(self:Learner,
     cbs=(), # Callbacks for this time only
     reset_opt:bool=False, # Let the optimizer forget earlier steps?
 ):
-    "Train and measure `n_epoch` times; Ctrl-C ends it with what has been learned so far"
+    "Train and measure `n_epoch` times; Ctrl-C ends it with what was learned so far"
     if self.in_fit: raise ValueError("this Learner is training already")
     if n_epoch<0: raise ValueError(f"n_epoch is {n_epoch}, expected 0 or more")
     _loader(self, 1)
@@ -534,7 +547,8 @@ class Recorder(Callback):
     remembers = 'values','lrs','losses','iters','mean'
     def before_fit(self):
         "Begin a new record"
-        self.values,self.lrs,self.losses,self.iters,self.new,self.mean = [],[],[],[],[],0.
+        self.values,self.lrs,self.losses,self.iters = [],[],[],[]
+        self.new,self.mean = [],0.
         metrics = map(_name, self.learn.metrics)
         self.names = _unlike(['train_loss','valid_loss',*metrics])
 
@@ -548,7 +562,9 @@ class Recorder(Callback):
         "Note what a batch gave, unless it was cancelled"
         o = self.learn
         if o.loss is None: return
-        if not o.training: return self.counted.append((len(o.yb[0]),o.loss,*(f(o.pred, *o.yb) for f in o.metrics)))
+        if not o.training:
+            metrics = [f(o.pred, *o.yb) for f in o.metrics]
+            return self.counted.append((len(o.yb[0]),o.loss,*metrics))
         self.lrs.append(o.hypers[-1]['lr'])
         self.new.append(o.loss)
 
@@ -584,14 +600,14 @@ def recorder(self:Learner):
 
 # %% ../nbs/07a_callbacks.ipynb #e902fcfa
 def _live_output():
-    "A place in a notebook that can be drawn on again and again; `None` where there is no notebook"
+    "A place in a notebook to draw on again and again; `None` where there is none"
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if getattr(shell, 'kernel', None) is None: return
     from IPython.display import display
     return display(display_id=True)
 
 class ProgressCallback(Callback):
-    "A table of the epochs and a bar over the batches in a notebook, plain lines elsewhere"
+    "A table of epochs and a bar over batches in a notebook, plain lines elsewhere"
     order,alone,in_lr_find = 60,True,False
     def before_fit(self):
         "The head of the table"
@@ -600,7 +616,8 @@ class ProgressCallback(Callback):
 
     def before_train(self):
         "Show the batches as they go by"
-        if self.learn.bar: self.learn.dl = progress(self.learn.dl, f'epoch {self.learn.epoch}')
+        o = self.learn
+        if o.bar: o.dl = progress(o.dl, f'epoch {o.epoch}')
 
     def after_epoch(self):
         "Show what is new in the record"
@@ -634,9 +651,10 @@ def no_logging(self:Learner):
 def _copy(model): return {k: v.detach().clone() for k,v in model.state_dict().items()}
 
 class StopOnNaN(Callback):
-    "Ends training when a loss isn't finite, and brings back the last weights that gave finite ones"
+    "Ends training when a loss isn't finite, and brings back the last good weights"
     order,alone,in_lr_find = 40,True,False
-    def __init__(self, every:int=25): self.every = every # Batches from one look to the next
+    def __init__(self, every:int=25): # Batches from one look to the next
+        self.every = every
 
     def before_fit(self):
         "Nothing seen yet"
@@ -666,7 +684,8 @@ class StopOnNaN(Callback):
         "A last look, as training may have ended in the middle of an epoch"
         if not self.learn.failed: self.after_train()
 
-Learner.default_cbs = [TrainEval,ToDevice,CheckTargets,Recorder,ProgressCallback,StopOnNaN]
+Learner.default_cbs = [
+    TrainEval, ToDevice, CheckTargets, Recorder, ProgressCallback, StopOnNaN]
 
 # %% ../nbs/07a_callbacks.ipynb #879509c3
 _LOWER = dict.fromkeys([
@@ -694,7 +713,7 @@ class Monitor(Callback):
     ): self.monitor,self.lower = monitor,lower
 
     def before_fit(self):
-        "Nothing is best yet; `ValueError` if nobody knows the column, or what is better"
+        "Nothing is best yet; `ValueError` for an unknown column, or direction"
         names,self.best,self.epoch,self.since = self.learn.recorder.names,math.inf,0,0
         if self.monitor not in names:
             raise ValueError(f"there is no column {self.monitor!r}, only {names}")
@@ -727,7 +746,7 @@ class SaveBest(Monitor):
     "Keeps the weights of the best epoch, and puts them back at the end"
     order,remembers = 70,(*Monitor.remembers,'kept')
     def __init__(self,
-        file=None, # Where to save the best; until the end, as of an interrupted training
+        file=None, # Where to save the best; until the end, marked as interrupted
         monitor:str='valid_loss', # As in `Monitor`
         lower:bool|None=None, # As in `Monitor`
     ):
@@ -771,7 +790,8 @@ class EarlyStopping(Monitor):
 # %% ../nbs/07a_callbacks.ipynb #9148f125
 class GradientClip(Callback):
     "Shortens gradients that are too long"
-    def __init__(self, max_norm:float=1.): self.max_norm = max_norm # Greatest length of all gradients together
+    def __init__(self, max_norm:float=1.): # Greatest length of all gradients together
+        self.max_norm = max_norm
 
     def before_step(self):
         "Shorten them"
@@ -805,17 +825,21 @@ class OneCycle(Callback):
         div:float=25., # The first one is `lr_max/div`
         div_final:float=1e5, # The last one is `lr_max/div_final`
         pct_start:float=0.25, # Share of the steps before the highest
-        moms=(0.95,0.85,0.95), # Momentum at the start, at the highest learning rate, at the end
+        moms=(0.95,0.85,0.95), # Momentum at the start, the highest rate, the end
     ):
-        self.lrs,self.moms,self.pct_start = (lr_max/div,lr_max,lr_max/div_final),moms,pct_start
+        self.lrs = lr_max/div,lr_max,lr_max/div_final
+        self.moms,self.pct_start = moms,pct_start
 
     def before_batch(self):
         "Set what belongs to this step; `ValueError` if nobody knows how many will come"
         o = self.learn
         if not o.training: return
-        if not o.n_iter: raise ValueError("one cycle has to know how many batches will come: give the loader a `__len__`")
+        if not o.n_iter:
+            raise ValueError("one cycle has to know how many batches will come: give "
+                             "the loader a `__len__`")
         pos = min(1., (o.epoch+o.iter/o.n_iter)/o.n_epoch)
-        o.set_hypers(*(one_cycle(pos, *v, self.pct_start) for v in (self.lrs,self.moms)))
+        both = self.lrs,self.moms
+        o.set_hypers(*(one_cycle(pos, *v, self.pct_start) for v in both))
 
 @patch
 def fit_one_cycle(self:Learner,
@@ -843,7 +867,7 @@ class LRFinder(Recorder):
         self.learn.set_hypers(self.start*self.factor**(len(self.lrs)/self.num_it))
 
     def after_batch(self):
-        "Note the smoothed loss; enough if it is four times the best, not finite, or of the last batch"
+        "Note the smoothed loss; enough if it is four times the best, or not finite"
         super().after_batch()
         self.after_train()
         if self.learn.loss is None: return
@@ -853,19 +877,22 @@ class LRFinder(Recorder):
         if enough or not self.losses[-1]<=most: raise CancelFitException
 
     def valley(self):
-        "The learning rate in the middle of the longest fall of the loss, as fastai suggests it"
+        "The rate in the middle of the longest fall of the loss, as fastai suggests it"
         skip = self.num_it//10
-        lrs,losses = self.lrs[skip:-5],[o for o in self.losses[skip:-5] if math.isfinite(o)]
+        lrs,losses = self.lrs[skip:-5],self.losses[skip:-5]
+        losses = [o for o in losses if math.isfinite(o)]
         if not losses: raise ValueError(self._too_few())
         falls = []
-        for i,o in enumerate(losses): falls.append(1+max((falls[j] for j in range(i) if o<losses[j]), default=0))
+        for i,o in enumerate(losses):
+            before = [falls[j] for j in range(i) if o<losses[j]]
+            falls.append(1+max(before, default=0))
         longest = max(falls)
         return lrs[max(0, falls.index(longest)-longest+int(longest/3)+int(longest/6))]
 
     def _too_few(self):
         n = len(self.lrs)
         if n==self.num_it:
-            return f"{n} batches are too few to see the loss fall: try more, by `num_it`"
+            return f"{n} batches are too few to see it fall: try more, by `num_it`"
         return (f"only {n} batches until the loss exploded: begin with a lower "
                 "`start_lr`")
 
@@ -943,7 +970,9 @@ def lr_find(self:Learner,
             if self.interrupted: raise KeyboardInterrupt
     finally: _put_back(tensors, kept)
     found = AttrDict(valley=finder.valley())
-    if show_plot: _axes(None, xscale='log', xlabel='learning rate', ylabel='loss').plot(finder.lrs[:-5], finder.losses[:-5])
+    if not show_plot: return found
+    ax = _axes(None, xscale='log', xlabel='learning rate', ylabel='loss')
+    ax.plot(finder.lrs[:-5], finder.losses[:-5])
     return found
 
 # %% ../nbs/07c_after_training.ipynb #15266a32
@@ -954,7 +983,8 @@ def plot_loss(self:Recorder,
 ):
     "Training loss of each step and validation loss after each epoch"
     ax = _axes(ax, xlabel='step', ylabel='loss')
-    ax.plot(range(skip_start, len(self.losses)), self.losses[skip_start:], label='training')
+    steps = range(skip_start, len(self.losses))
+    ax.plot(steps, self.losses[skip_start:], label='training')
     seen = [(i,row[1]) for i,row in zip(self.iters, self.values)]
     ax.plot([i for i,_ in seen], [o for _,o in seen], label='validation')
     ax.legend()
@@ -966,7 +996,8 @@ def plot_metric(self:Recorder,
 ):
     "A column of `values` by epoch"
     i = -1 if name is None else self.names.index(name)
-    _axes(ax, xlabel='epoch', ylabel=self.names[i]).plot([row[i] for row in self.values])
+    ax = _axes(ax, xlabel='epoch', ylabel=self.names[i])
+    ax.plot([row[i] for row in self.values])
 
 # %% ../nbs/07c_after_training.ipynb #e06f985d
 @patch
@@ -1027,22 +1058,28 @@ def _prepared(image, shape):
     x = x/255 if x.dtype==torch.uint8 else x.float()
     side = list(x.squeeze().shape)
     if not shape[-len(side):]==side and not (len(shape)==1 and shape[0]==x.numel()):
-        raise ValueError(f"the image is {list(x.shape)}, the model has learned from {shape}: bring it to that size")
-    if not (x.min()>=0 and x.max()<=1): raise ValueError("the pixels should be bytes, or fractions from 0 to 1")
-    return x.reshape(shape) if x.numel()==math.prod(shape) else x.squeeze().expand(shape)
+        raise ValueError(f"the image is {list(x.shape)}, the model has learned from "
+                         f"{shape}: bring it to that size")
+    if not (x.min()>=0 and x.max()<=1):
+        raise ValueError("the pixels should be bytes, or fractions from 0 to 1")
+    if x.numel()==math.prod(shape): return x.reshape(shape)
+    return x.squeeze().expand(shape)
 
 def _of_picture(image, shape):
-    "Pixels of a PIL image: colours, channels first, for three channels, else brightness"
+    "Pixels of a PIL image: colours, channels first, or brightness"
     if len(shape)<3 or shape[0]!=3: return read_image(image)
     return np.asarray(image.convert('RGB')).transpose(2, 0, 1)
 
 @patch
 @torch.no_grad()
-def predict(self:Learner, image): # PIL image, array or tensor: bytes, or fractions in 0..1
-    "Class of an image, its place among the classes, and the probability of each; `ValueError` for an image that doesn't fit"
+def predict(self:Learner,
+    image, # PIL image, array or tensor: bytes, or fractions in 0..1
+):
+    "Class, its place, and all probabilities; `ValueError` if the image doesn't fit"
     x = _prepared(image, _image_shape(self)).to(_device(self.model))
     with _untouched(self): score = _columns(self.model(x[None]))[0].cpu()
-    probs = score.softmax(0) if len(score)>1 else torch.cat([score.sigmoid(), 1-score.sigmoid()])
+    yes = score.sigmoid()
+    probs = score.softmax(0) if len(score)>1 else torch.cat([yes, 1-yes])
     place = _places(score).item()
     return _class(self, place, len(score)),place,probs
 
@@ -1054,49 +1091,61 @@ def show_results(self:Learner, max_n:int=9): # How many images
     xb,yb = (o[:max_n] for o in _some(self))
     with _untouched(self): scores = _columns(self.model(xb))
     places = _places(_columns(yb)-0.5) if yb.is_floating_point() else yb,_places(scores)
-    truth,said = ([_class(self, i, scores.shape[-1]) for i in o.tolist()] for o in places)
-    return show_images(xb.cpu().squeeze(1), [str(t) if t==s else f'{t}, not {s}' for t,s in zip(truth, said)], ncols=9)
+    n = scores.shape[-1]
+    truth,said = ([_class(self, i, n) for i in o.tolist()] for o in places)
+    titles = [str(t) if t==s else f'{t}, not {s}' for t,s in zip(truth, said)]
+    return show_images(xb.cpu().squeeze(1), titles, ncols=9)
 
 @patch
 def summary(self:Learner): # A pandas table
     "Layers, their outputs for one batch, and their parameters"
     pd,xb = need('pandas'),_some(self)[0]
     with _untouched(self): rows = layer_shapes(self.model, xb).values()
-    return pd.DataFrame([(type(o).__name__, shape, sum(p.numel() for p in o.parameters())) for o,_,shape in rows],
-                        columns=['layer','output','parameters'])
+    def size(o): return sum(p.numel() for p in o.parameters())
+    def row(o, shape): return type(o).__name__,shape,size(o)
+    columns = ['layer','output','parameters']
+    return pd.DataFrame([row(o, shape) for o,_,shape in rows], columns=columns)
 
 # %% ../nbs/07c_after_training.ipynb #173b5744
 ARCHS = dict(linear=nn.Linear, mlp=make_mlp, resnet18=make_resnet18)
 
 def _made(arch, args):
     "The model that `arch` makes; `ValueError` if it makes none"
-    if arch not in ARCHS: raise ValueError(f"there is no arch {arch!r}, only {sorted(ARCHS)}: pass the model itself")
+    if arch not in ARCHS:
+        raise ValueError(f"there is no arch {arch!r}, only {sorted(ARCHS)}: "
+                         "pass the model itself")
     try: return ARCHS[arch](**args)
-    except Exception as e: raise ValueError(f"{arch} makes no model of {args} ({e}): pass the model itself") from e
+    except Exception as e:
+        raise ValueError(f"{arch} makes no model of {args} ({e}): "
+                         "pass the model itself") from e
 
 def _told(file):
     "A `Saved` whose words are those of `Learner.save`; `ValueError` if they can't be"
     saved = read_model(file)
     kinds = dict(arch=str, args=dict, shape=list, names=list, history=list)
     kinds['classes'] = list,str,dict
-    odd = [k for k,v in kinds.items() if not isinstance(saved.info.get(k), (v,type(None)))]
+    def fits(k, v): return isinstance(saved.info.get(k), (v,type(None)))
+    odd = [k for k,v in kinds.items() if not fits(k, v)]
     try: history = [[float(v) for v in row] for row in saved.info.get('history') or []]
     except (TypeError,ValueError): odd.append('history')
-    if odd: raise ValueError(f"{saved.name} has an odd {odd[0]}: delete it and save again")
+    if odd:
+        raise ValueError(f"{saved.name} has an odd {odd[0]}: delete it and save again")
     return saved._replace(info={**saved.info, 'history':history})
 
 @patch
 def save(self:Learner,
     file, # Where to; what is there is replaced, once all has been written
-    arch:str|None=None, # Name in `ARCHS` of what makes such a model; without, the model is needed for loading
+    arch:str|None=None, # What in `ARCHS` makes it; without, loading needs a model
     **kwargs, # Arguments of what makes it
 )->Path: # `file`
-    "Write weights, classes, shape and history; `ValueError` if `arch` makes something else, or a weight isn't finite"
+    "Write weights and words; `ValueError` for another `arch`, or a weight not finite"
     if arch is not None:
         with torch.device('meta'): made = _made(arch, kwargs)
         made,own = ({k: v.shape for k,v in o.state_dict().items()}
                     for o in (made, self.model))
-        if made!=own: raise ValueError(f"{arch} with {kwargs} makes another model than this one: nothing was saved")
+        if made!=own:
+            raise ValueError(f"{arch} with {kwargs} makes another model than this one: "
+                             "nothing was saved")
     try: shape = _image_shape(self)
     except ValueError: shape = None # There is no data, and nothing to ask for an image
     record = next((o for o in self.cbs if isinstance(o, Recorder)), Recorder)
@@ -1112,7 +1161,7 @@ def _written(v): return v if math.isfinite(v) else str(v)
 
 @patch
 def load(self:Learner, file): # What `save` has written
-    "Take everything from `file`; `ValueError` if it is damaged or of another model, and all stays as it was"
+    "Take all from `file`; `ValueError` if it is damaged or of another model"
     saved = _told(file)
     info,history = saved.info,saved.info.get('history', [])
     load_model(saved, self.model)
@@ -1129,7 +1178,7 @@ def load(self:Learner, file): # What `save` has written
 # %% ../nbs/07c_after_training.ipynb #67a30260
 def load_learner(
     file, # What `Learner.save` has written
-    model:nn.Module|None=None, # Such a model, if the file names no recipe; it gets the weights
+    model:nn.Module|None=None, # Such a model, if the file names no recipe
     device=None, # Where to put it
     dls=None, # Data, to measure or to go on with
     **kwargs, # More for `Learner`, such as `loss_func` and `metrics`

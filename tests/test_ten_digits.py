@@ -172,7 +172,7 @@ def test_robustness_begins_at_the_accuracy(some):
 
 
 def test_page_shows_the_record():
-    cells = json.loads((ROOT/'nbs'/'08_ten_digits.ipynb').read_text(encoding='utf-8'))['cells']
+    cells = json.loads((ROOT/'nbs'/'08d_best.ipynb').read_text(encoding='utf-8'))['cells']
     pasted = next(''.join(c['source']) for c in cells if 'record = json.loads(' in ''.join(c['source']))
     call = next(o for o in ast.walk(ast.parse(pasted)) if isinstance(o, ast.Call) and getattr(o.func, 'attr', '') == 'loads')
     assert json.loads(call.args[0].value) == RECORD
