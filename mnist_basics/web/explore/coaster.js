@@ -87,7 +87,7 @@ function build({cols, host, values: {time, speed, params: start}}) {
   const zeroNow = button("Zero the gradients", () => { left = null; kept = 0; show(); say("The gradients are None again: the next backward starts from nothing."); });
 
   function drawChart({preds}) {
-    const grown = Math.min(upTo(Math.max(100, largest(preds))), 1e7), low = Math.min(...preds), high = Math.max(...preds);
+    const grown = Math.min(upTo(largest(preds)), 1e7), low = Math.min(...preds), high = Math.max(...preds);
     chart.range(span, [low < -40 ? -grown : -40, high > 100 ? grown : 100]);
     const mark = j => {
       const x = chart.X(time[j]), from = chart.Y(preds[j]), to = chart.Y(speed[j]), tip = Math.min(6, Math.abs(to - from)) * Math.sign(to - from), of = j === chosen;

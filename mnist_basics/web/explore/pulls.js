@@ -12,7 +12,7 @@ async function build({cols, host, values}) {
   const worst = range(8, () => ({canvas: picture(""), text: h("span"), shown: -1}));
   const which = slider("Which training image?", {min: 0, max: TRAIN - 1, step: 1, show: v => `no. ${v + 1}, a ${digits.target(v) ? 3 : 7}`, input: v => { chosen = v; showOne(); rest(forth.textContent); }});
   const rates = slider("Learning rate lr", {min: -3, max: 2, step: 0.25, show: v => rate(10 ** v), input: v => { how.lr = 10 ** v; }});
-  let chosen = 0, goal = 0, std = values.std;
+  let chosen = 0, goal = 0, turn = null, std = values.std;
 
   function showOne() {
     const x = digits.image(chosen), y = [digits.target(chosen)], digit = y[0] ? 3 : 7, {preds: [score], loss, slopes: [slope], grads: [{w: grad}]} = look(run.net, x, y, mnistLoss);
@@ -40,16 +40,18 @@ async function build({cols, host, values}) {
     showOne();
   }
 
-  // Steps on about 64 images; false once the epochs are through, or nothing pulls any more
+  // Steps on about 64 images, a frame later what has come of them; false at the end
   function some() {
-    const {most, last} = run.train(how, Math.round(64 / how.size));
+    if (!turn) { turn = run.train(how, Math.round(64 / how.size)); return true; }
+    const {most, last} = turn;
+    turn = null;
     measure();
     if (most === 0) return say(`${run.result} No weight moves any more: all probabilities are 0 or 1, and there the sigmoid is flat. Start again, with a smaller rate.`);
     if (last) (run.epochs < goal ? rest : say)(run.result);
     return run.epochs < goal;
   }
 
-  const walk = runner(host, `Train ${EPOCHS} epochs`, some, {jump: false, main: true, begin: () => { goal = run.epochs + EPOCHS; }, stopped: () => say(`Stopped. ${run.result}`)});
+  const walk = runner(host, `Train ${EPOCHS} epochs`, some, {jump: false, main: true, begin: () => { goal = run.epochs + EPOCHS; turn = null; }, stopped: () => { measure(); say(`Stopped. ${run.result}`); }});
 
   function restart(words) {
     walk.stop();

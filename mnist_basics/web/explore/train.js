@@ -1,4 +1,4 @@
-// Training on threes and sevens while one watches: data, batches, steps, and what is measured on other images.
+// Training on threes and sevens while one watches: data, batches, steps, and what they lead to.
 import {forward, look, mnistLoss, sigmoid, step} from "./engine.js";
 import {fmt, h, label, largest, plot, range, upTo} from "./kit.js";
 
@@ -34,7 +34,7 @@ export async function loadDigits(url) {
   return {image, target, valid: {x: all.subarray(784 * TRAIN), y: range(IMAGES - TRAIN, i => target(TRAIN + i))}};
 }
 
-// Batches without end: shuffled before each epoch, or in order, the threes first
+// Batches without end: shuffled before each epoch, or in order, threes first
 function batches({image, target}) {
   const draw = random();
   let order = [], at = TRAIN;
@@ -52,7 +52,7 @@ function batches({image, target}) {
     }};
 }
 
-// A network in training: its steps, what was measured on the way, and a chart of that
+// A network in training: its steps, what was measured, a chart of that
 export function training(digits) {
   const curve = plot({height: 230, names: ["steps", "validation"]}), lossLine = curve.line(), accuracyLine = curve.line("b"), source = batches(digits), {x, y} = digits.valid;
   const run = {curve, source, steps: 0, epochs: 0,
@@ -60,7 +60,7 @@ export function training(digits) {
       source.restart();
       Object.assign(run, {net: newNet(sizes, std), steps: 0, epochs: 0, history: []});
     },
-    // Up to `steps` steps, as many as a frame has room for; `most` is the largest slope, 0 where nothing pulls any more
+    // Up to `steps` steps, as a frame has room; `most` is the largest slope, 0 where nothing pulls any more
     train({size, shuffle = true, lr}, steps) {
       const until = performance.now() + BUDGET;
       let most = 0, last = false;
