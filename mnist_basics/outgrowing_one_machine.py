@@ -42,8 +42,9 @@ def my_part(
     rank:int, # Number of this process, from 0
     world:int, # Number of processes
 )->slice: # Which items are those of this process
-    "The part of a batch that process `rank` of `world` takes; `ValueError` if there is no such process"
-    if not 0<=rank<world: raise ValueError(f"process {rank} of {world}: ranks go from 0 to {world-1}")
+    "The part of a batch that is `rank`'s; `ValueError` if there is no such process"
+    if not 0<=rank<world:
+        raise ValueError(f"process {rank} of {world}: ranks go from 0 to {world-1}")
     least,more = divmod(n, world)
     start = rank*least+min(rank, more)
     return slice(start, start+least+(rank<more))
