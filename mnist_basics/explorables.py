@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from .files import lacking, mend, need
-from .plots import describe, plot_residuals, plot_tangent, show_images, use_style
+from .plots import describe, plot_residuals, plot_tangent
+from .plots import show_images, use_style
 
 # %% ../nbs/workshop/10_explorables.ipynb #cd976eed
 def explore_folder()->Path: # Holds a module for each explorable, and what they share
@@ -93,7 +94,7 @@ def parabola(
     start:float=-1.5, # Where the parameter begins, -2 to 2
     lr:float=0.3, # The learning rate to begin with, above 0
 )->Explorable: # A point on `x**2` to drag and to step
-    "One parameter going downhill; `ValueError` for a start or a rate that can't be shown"
+    "One parameter going downhill; `ValueError` for what can't be shown"
     if not -2<=start<=2 or not 0<lr<=1.2:
         raise ValueError(f"start={start} is from -2 to 2, and lr={lr} above 0, to 1.2")
     ax = plot_tangent(lambda x: x**2, start)
@@ -122,8 +123,8 @@ def coaster(
     return Explorable('coaster', values, ax.figure, alt)
 
 # %% ../nbs/workshop/10_explorables.ipynb #27acff3b
-def sprite_images()->np.ndarray: # uint8 [2400,28,28], 0 is white; by thousands 3, 7, and two hundreds
-    "The digits that explorables train on, and, from 2000 on, validate with"
+def sprite_images()->np.ndarray: # uint8 [2400,28,28], 0 is white
+    "To train on, 1000 3s and 1000 7s; to validate with, 200 of each"
     with Image.open(explore_folder()/'digits.png') as im: sheet = np.array(im)
     return sheet.reshape(-1, 28, 50, 28).swapaxes(1, 2).reshape(-1, 28, 28)
 
@@ -167,7 +168,8 @@ def learned_kernels()->Tensor: # float32 [16,5,5]
     web = explore_folder().parent
     manifest = json.loads((web/'weights.json').read_text(encoding='utf8'))
     o = manifest['tensors']['ten.1.weight']
-    raw = np.fromfile(web/manifest['file'], '<f4', math.prod(o['shape']), offset=o['offset'])
+    count,start = math.prod(o['shape']),o['offset']
+    raw = np.fromfile(web/manifest['file'], '<f4', count, offset=start)
     return torch.from_numpy(raw.reshape(o['shape'])[:,0])
 
 # %% ../nbs/workshop/10_explorables.ipynb #deeb754e

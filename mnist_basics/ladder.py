@@ -145,13 +145,14 @@ def n_params(
 def climb(
     stages=None, # Names in a list, or in one string with commas; None means all
     seed:int=42, # For each rung anew
-    device=None, # None takes `default_device()`; where `data` is given, its device counts
+    device=None, # None takes `default_device()`; the device of `data` goes before it
     data:Data|None=None, # None takes `digit_data()` on `device`
     rungs=RUNGS, # The rungs that exist
 ): # Yields the record of each rung, as `measure` makes it
     "Train and measure the rungs of `stages`, from the bottom up"
     if data is None: data = digit_data(device=check_device(device))
-    for trained in train_rungs(stages, seed, device, data, rungs): yield measure(trained, *data.valid)
+    for trained in train_rungs(stages, seed, device, data, rungs):
+        yield measure(trained, *data.valid)
 
 # %% ../nbs/09_ladder.ipynb #a55b7757
 def ladder_lines(
