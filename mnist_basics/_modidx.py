@@ -771,6 +771,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                'mnist_basics/outgrowing_one_machine.py'),
                                                      'mnist_basics.outgrowing_one_machine._end_with_stdin': ( 'outgrowing_one_machine.html#_end_with_stdin',
                                                                                                               'mnist_basics/outgrowing_one_machine.py'),
+                                                     'mnist_basics.outgrowing_one_machine._groups': ( 'outgrowing_one_machine.html#_groups',
+                                                                                                      'mnist_basics/outgrowing_one_machine.py'),
                                                      'mnist_basics.outgrowing_one_machine._is_state': ( 'outgrowing_one_machine.html#_is_state',
                                                                                                         'mnist_basics/outgrowing_one_machine.py'),
                                                      'mnist_basics.outgrowing_one_machine._loopback_works': ( 'outgrowing_one_machine.html#_loopback_works',

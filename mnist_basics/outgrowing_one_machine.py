@@ -180,10 +180,17 @@ def check_same(self:Distributed):
         "seed, and a shuffling loader no generator of its own")
 
 # %% ../nbs/17_outgrowing_one_machine.ipynb #0dc7d467
+def _groups(opt):
+    "The groups of `opt`: parameters, and what a schedule may have changed"
+    return getattr(opt, 'param_groups', None) or [vars(opt)]
+
 def _opt_state(opt):
     "What `opt` remembers, as something that `torch.save` can write"
     if hasattr(opt, 'state_dict'): return opt.state_dict()
-    return [getattr(opt, 'state', {}).get(p) for o in getattr(opt, 'param_groups', []) for p in o['params']]
+    def numbers(o): return {k: v for k,v in o.items() if isinstance(v, (int,float))}
+    params = [p for o in _groups(opt) for p in o.get('params', ())]
+    return dict(groups=[numbers(o) for o in _groups(opt)],
+                state=[getattr(opt, 'state', {}).get(p) for p in params])
 
 def _to(o, device):
     "`o`, a tensor or tensors and numbers in lists, tuples and dicts, on `device`"
@@ -194,8 +201,10 @@ def _to(o, device):
 def _set_opt_state(opt, state):
     "Let `opt` remember `state` instead"
     if hasattr(opt, 'load_state_dict'): return opt.load_state_dict(state)
-    params = [p for o in getattr(opt, 'param_groups', []) for p in o['params']]
-    if params: opt.state.update({p: _to(o, p.device) for p,o in zip(params, state) if o is not None})
+    params = [p for o in _groups(opt) for p in o.get('params', ())]
+    for o,kept in zip(_groups(opt), state['groups'], strict=True): o.update(kept)
+    for p,kept in zip(params, state['state'], strict=True):
+        if kept is not None: opt.state[p] = _to(kept, p.device)
 
 class Checkpoint(Callback):
     "Writes `file` after each epoch, and goes on from it if it is there when training begins"
@@ -207,7 +216,7 @@ class Checkpoint(Callback):
 
     def before_fit(self):
         "Go on from the file of the first process, if there is one"
-        rank,world = rank_and_world()
+        self.lr,(rank,world) = self.learn.hypers[0]['lr'],rank_and_world()
         states = [self.read() if rank==0 else None]
         if world>1: dist.broadcast_object_list(states)
         if states[0]: self.restore(states[0])
@@ -222,7 +231,7 @@ def _rememberers(learn): return [o for o in learn.cbs if o.remembers]
 def asked(self:Checkpoint)->dict: # Name to text
     "What a training must agree on with the one that it continues"
     names = [type(o).__name__ for o in _rememberers(self.learn)]
-    res = dict(self.settings, n_epoch=self.learn.n_epoch, callbacks=names)
+    res = dict(lr=self.lr, n_epoch=self.learn.n_epoch, callbacks=names) | self.settings
     return {k: repr(v) for k,v in res.items()}
 
 @patch
@@ -261,7 +270,7 @@ def read(self:Checkpoint)->dict: # What `write` has written, or `None` if there 
 
 def _is_state(o):
     "Does `o` have all that `write` writes?"
-    wanted = dict(model=dict, opt=(dict,list), done=int, settings=dict, memories=list,
+    wanted = dict(model=dict, opt=dict, done=int, settings=dict, memories=list,
                   random=dict)
     return isinstance(o, dict) and all(isinstance(o.get(k), v) for k,v in wanted.items())
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 # %% ../nbs/workshop/04_pictures.ipynb #1f6336c1
-_MAX_PIXELS = 25_000_000
+_MAX_PIXELS = 20_000_000
 _SIDE = 512  # The longer side that larger pictures are brought to
 _CONVERT = dict(HEIC='save it as JPEG where it was taken, or use heif-convert',
                 PDF='pdftoppm -png makes pictures of its pages',

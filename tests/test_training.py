@@ -453,6 +453,21 @@ def test_the_best_file_of_a_resumed_training(tmp_path):
     assert a.recorder.values == b.recorder.values == whole.recorder.values
 
 
+@pytest.mark.parametrize('opt', [SGD, Adam, BasicOptim, torch.optim.Adam])
+def test_a_resumed_optimizer_has_the_rates_of_one_that_never_stopped(opt, tmp_path):
+    "Also if nothing was left to do, and the next training keeps the optimizer"
+    def trained():
+        learn = small([OneCycle(0.1), Checkpoint(tmp_path/'c.pt')], opt_func=opt)
+        learn.fit(2)
+        return [{k: v for k, v in o.items() if k in ('lr', 'mom', 'betas')} for o in getattr(learn.opt, 'param_groups', [vars(learn.opt)])]
+    assert trained() == trained()
+
+
+def test_another_rate_is_another_training(tmp_path):
+    small(Checkpoint(tmp_path/'c.pt')).fit(2, lr=0.1)
+    with pytest.raises(ValueError, match='lr was 0.1, now 0.2'): small(Checkpoint(tmp_path/'c.pt')).fit(2, lr=0.2)
+
+
 def test_no_checkpoint_is_continued_with_other_callbacks(tmp_path):
     small(Checkpoint(tmp_path/'c.pt')).fit(2)
     with pytest.raises(ValueError, match='callbacks was .* now .*SaveBest'):
