@@ -280,7 +280,7 @@ def test_print_is_black_on_white_and_complete(visit, page):
 
 
 def test_a_link_to_a_figure_leads_to_the_picture(visit):
-    tab = visit('linear_model')
+    tab = visit('the_same_shorter')
     link = tab.locator('main a[href^="#fig-"]').first
     target = link.get_attribute('href')
     link.click()
