@@ -33,9 +33,7 @@ def is_3(
     return to_3<=to_7
 
 # %% ../nbs/02a_any_digits.ipynb #0b806e07
-import torch
 from fastcore.basics import patch
-from torch import Tensor
 from .models import DigitModel, ready_data
 
 # %% ../nbs/02a_any_digits.ipynb #eb1ab31d

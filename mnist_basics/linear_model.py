@@ -79,10 +79,7 @@ def validate_epoch(
     return torch.cat(right).sum().item()/sum(map(len, right))
 
 # %% ../nbs/04a_the_same_shorter.ipynb #ed7f8996
-from functools import partial
-import torch
 from fastcore.basics import patch
-from torch import nn
 from .checks import check_loss, check_params
 from .devices import progress, set_seed
 from .models import Classifier, in_precision, two_digits
