@@ -84,13 +84,14 @@ def _me(): return socket.gethostname(),os.getpid()
 
 @contextmanager
 def process_group(
-    timeout:float=300., # Seconds until a process gives up on another one that has gone silent
+    timeout:float=300., # Seconds in which the run ends if one of them goes silent
 ):
     "In a `with` of this, the processes that `torchrun` has started work together; `RuntimeError` if one is lost"
     if 'RANK' not in os.environ: return (yield)
     import torch.distributed.nn # Imported later, by PyTorch, it would keep the group and its threads until Python ends
     Thread(target=_end_with_parent, daemon=True).start()
-    dist.init_process_group(_prepare(os.environ), timeout=timedelta(seconds=timeout))
+    patience = max(timeout-5, timeout/2) # Seconds, as it takes a few to end them all
+    dist.init_process_group(_prepare(os.environ), timeout=timedelta(seconds=patience))
     peers = [None]*dist.get_world_size()
     dist.all_gather_object(peers, _me())
     try: yield
@@ -330,7 +331,7 @@ def main(
                             help='default: %(default)s')
     parser.add_argument('--checkpoint', help='file to write after each epoch, and to go on from')
     parser.add_argument('--timeout', type=float, default=300.,
-                        help='seconds to wait for a silent process (default: %(default)s)')
+                        help='seconds to end in if a process is silent (default: %(default)s)')
     args = vars(parser.parse_args(argv))
     with process_group(args.pop('timeout')): train_together(**args)
 
