@@ -774,3 +774,22 @@ def test_force_does_not_write_through_a_link(tmp_path, capsys):
     for force in False, True:
         with pytest.raises(FileExistsError, match='workshop is a link'): copy_notebooks(other, force, source=source)
     assert os.listdir(elsewhere) == ['mine']
+
+
+@pytest.mark.parametrize('work, code, said', [
+    ('return 0', 0, ''), ('return 3', 3, ''), ('raise SystemExit', 0, ''), ('raise SystemExit(2)', 2, ''),
+    ('raise SystemExit("no luck")', 1, 'no luck\n'), ('raise ValueError("a fault")', 1, 'ValueError: a fault\n')])
+def test_the_program_ends_as_its_work_does(work, code, said):
+    "It ends without Python's own end: yet all is printed, what was registered is done, and the exit code is right"
+    run = f'''
+import atexit, mnist_basics.command
+def main(argv):
+    atexit.register(print, ', tidied up')
+    print('at work', end='')
+    {work}
+mnist_basics.command.main = main
+from mnist_basics.__main__ import program
+raise SystemExit(program())'''
+    p = subprocess.run([sys.executable, '-c', run], capture_output=True, text=True)
+    assert (p.returncode, p.stdout) == (code, 'at work, tidied up\n')
+    assert p.stderr.endswith(said) and bool(p.stderr) == bool(said)
