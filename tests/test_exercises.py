@@ -899,7 +899,7 @@ def code_of(page):
 
 
 PAGES = {p.name: code_of(p) for p in (ROOT/'nbs').glob('[01]*.ipynb')}
-LESSONS = ['01_pixels', '02_baseline', '02b_slopes', '03_sgd_quadratic', '03b_digit_loss', '04_linear_model', '05_mlp', '06_resnet18']
+LESSONS = ['01_pixels', '02_baseline', '02b_slopes', '03_sgd_quadratic', '03b_digit_loss', '04_linear_model', '05_mlp', '06_resnet18', '08_ten_digits', '08d_best']
 
 
 @pytest.mark.parametrize('name', names())
