@@ -1,24 +1,22 @@
 // The roller coaster: how a loss moves parameters that it never sees.
 import {finite, look, mse, step} from "./engine.js";
-import {attr, bold, button, calm, check, choice, explorable, fmt, h, label, largest, plot, range, rate, runner, s, sayer, slider, small, stack, toggle, tools, upTo} from "./kit.js";
+import {attr, bold, button, calm, check, choice, explorable, fmt, h, label, largest, mean, plot, range, rate, runner, s, sayer, slider, small, stack, toggle, tools, upTo} from "./kit.js";
 
-const NAMES = ["a", "b", "c"], TIMES = ["t²", "t", "1"], HEIGHTS = [0.2, 2, 20, 60, 200, 600, 2000]; // contours, in multiples of the least loss
+const NAMES = ["a", "b", "c"], TIMES = ["t²", "t", "1"], HEIGHTS = [0.2, 2, 20, 60, 200, 600, 2000]; // contours: multiples of the least loss
 const RAW = "time in seconds";
 const VIEWS = { // ranges of the sliders and of the map, and the rate to begin with
   [RAW]: {sliders: [[-2, 3], [-30, 30], [-50, 150]], map: [[-1, 2.5], [-20, 120]], lr: 1e-5, rates: [-7, -3]},
   "time standardized": {sliders: [[-10, 50], [-30, 30], [-30, 50]], map: [[-5, 45], [-25, 25]], lr: 0.1, rates: [-4, 0.25]},
 };
 
-const mean = v => v.reduce((sum, o) => sum + o, 0) / v.length;
-
 function standardize(time) {
-  const m = mean(time), sd = Math.sqrt(time.reduce((sum, o) => sum + (o - m) ** 2, 0) / (time.length - 1));
+  const m = mean(time), sd = Math.hypot(...time.map(o => o - m)) / Math.sqrt(time.length - 1);
   return time.map(o => (o - m) / sd);
 }
 
-// The best a, b, c there are: where all slopes are zero, three equations solved by elimination; `dot` is the mean product of two columns
+// The best a, b, c: all slopes are zero, three equations solved by elimination; `dot` is the mean product of two columns
 function best(dot) {
-  const rows = [0, 1, 2].map(i => [0, 1, 2, 3].map(j => dot(i, j)));
+  const rows = range(3, i => range(4, j => dot(i, j)));
   rows.forEach((row, i) => rows.forEach((other, k) => {
     const f = other[i] / row[i];
     if (k !== i) for (let j = i; j < 4; j++) other[j] -= f * row[j];
@@ -28,38 +26,44 @@ function best(dot) {
 
 // Where the loss over a and c, with b at its best, exceeds the least loss by `excess`: an ellipse, since the loss is a quadratic
 function contour(dot, [a0, , c0], excess) {
-  const aa = dot(0, 0), ac = dot(0, 2), u = Math.sqrt(excess / aa), v = Math.sqrt(excess / (dot(2, 2) - ac * ac / aa)); // completing the square
+  const aa = dot(0, 0), ac = dot(0, 2), u = Math.sqrt(excess / aa), v = Math.sqrt(excess / (dot(2, 2) - ac * ac / aa));
   return range(121, i => {
     const o = 2 * Math.PI * i / 120;
     return [a0 + u * Math.cos(o) - ac / aa * v * Math.sin(o), c0 + v * Math.sin(o)];
   });
 }
 
+const paths = names => names.split(" ").map(o => s("path", {class: o}));
+
 // One gradient as a bar: what measurements give, down to the left and up to the right
 function meter(name) {
-  const bar = s("svg", {viewBox: "0 0 400 26", preserveAspectRatio: "none", class: "bar", "aria-hidden": "true"}), [total, wish, scale] = ["b", "span", "span"].map(o => h(o)), part = h("p", {class: "part"});
-  const el = h("div", {class: "meter"}, part, bar, h("div", {class: "tools line small"}, h("span", {}, `${name}: `, total, wish), scale));
-  return {el, show(shares, chosen, left, words, dead) {
-    const parts = dead ? [] : [[left, "left"], ...shares.map((v, j) => [v, j === chosen ? "chosen" : "share"])].sort((p, q) => (p[1] === "chosen") - (q[1] === "chosen"));
-    const reach = side => parts.reduce((most, [v]) => most + Math.max(side * v, 0), 0), sum = shares.reduce((a, b) => a + b, left), at = [200, 200];
-    const end = 10 ** Math.ceil(Math.log10(Math.max(reach(1), reach(-1), 1e-6))), unit = 200 / Math.min(end, 1e300);
-    bar.replaceChildren(s("rect", {y: 4, width: 400, height: 18, class: "ground"}), ...parts.filter(o => o[0]).map(([v, kind]) => {
-      const side = v < 0 ? 0 : 1, width = Math.min(Math.abs(v) * unit, 200), x = at[side] - (side ? 0 : width);
-      at[side] = side ? x + width : x;
-      return s("rect", {x, y: 4, width, height: 18, class: kind});
-    }), s("path", {class: "zero", d: "M200 0v26"}));
-    if (!dead) bar.append(s("path", {class: "sum", d: `M${200 + Math.max(-200, Math.min(200, sum * unit))} 0v26`}));
+  const bars = paths("left share chosen zero sum"), [total, wish, scale] = ["b", "span", "span"].map(o => h(o)), part = h("p", {class: "part"});
+  const el = h("div", {class: "meter"}, part, s("svg", {viewBox: "0 0 400 26", preserveAspectRatio: "none", class: "bar", "aria-hidden": "true"}, s("rect", {y: 4, width: 400, height: 18, class: "ground"}), ...bars), h("div", {class: "tools line small"}, h("span", {}, `${name}: `, total, wish), scale));
+  return {el, show(shares, picked, before, words, dead) {
+    const all = dead ? [] : [before, ...shares], reach = side => all.reduce((most, v) => most + Math.max(side * v, 0), 0), sum = shares.reduce((a, b) => a + b, before);
+    const end = 10 ** Math.ceil(Math.log10(Math.max(reach(1), reach(-1), 1e-6))), wide = v => Math.max(-200, Math.min(200, v * 200 / Math.min(end, 1e300))), at = [200, 200], to = fmt(end, end < 1 ? 2 : 0);
+    const d = ["", "", "", "M200 0v26", dead ? "" : `M${200 + wide(sum)} 0v26`];
+    const add = (v, i) => {
+      if (dead || !v) return;
+      const side = Number(v > 0), width = wide(v);
+      d[i] += `M${at[side]} 4h${width}v18h${-width}z`;
+      at[side] += width;
+    };
+    add(before, 0);
+    shares.forEach((v, j) => j === picked || add(v, 1));
+    add(shares[picked], 2);
+    bars.forEach((o, i) => attr(o, {d: d[i]}));
     total.textContent = dead ? "None" : fmt(sum);
     wish.textContent = dead || sum === 0 ? "" : ` (${name} should ${sum < 0 ? "rise" : "fall"})`;
-    scale.textContent = dead ? "no way back" : `from −${fmt(end, end < 1 ? 2 : 0)} to ${fmt(end, end < 1 ? 2 : 0)}`;
+    scale.textContent = dead ? "no way back" : `from −${to} to ${to}`;
     part.textContent = words;
   }};
 }
 
 const COASTER_STYLE = `
 .bar { height: 26px; } .line { justify-content: space-between; gap: 0 .8rem; } .share { fill: var(--blue); stroke: var(--paper); stroke-width: .6; vector-effect: non-scaling-stroke; }
-.chosen, .dot { fill: var(--orange); } .left { fill: var(--muted); } .measured { fill: var(--blue); } .zero, .sum { stroke: var(--ink); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
-.arrow, .cross { stroke: var(--orange); stroke-width: 1.7; fill: none; } .sum { stroke: var(--orange); stroke-width: 3; } .cut .arrow { stroke-dasharray: 2 4; } .of .arrow { stroke-width: 3.5; stroke-dasharray: none; }
+.chosen, .dot { fill: var(--orange); } .left { fill: var(--muted); } .measured { stroke: var(--blue); stroke-width: 7.2; stroke-linecap: round; } .zero, .sum { stroke: var(--ink); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+.arrow, .of, .cross { stroke: var(--orange); stroke-width: 1.7; fill: none; } .sum { stroke: var(--orange); stroke-width: 3; } .cut .arrow { stroke-dasharray: 2 4; } .of { stroke-width: 3.5; }
 .ring, .best { fill: none; stroke: var(--ink); stroke-width: 1.5; } .contour { stroke-width: 1; opacity: .8; } .loss { font-size: 1.5rem; font-weight: 650; line-height: 1.2; }`;
 
 function build({cols, host, values: {time, speed, params: start}}) {
@@ -80,8 +84,10 @@ function build({cols, host, values: {time, speed, params: start}}) {
   const which = slider("Which measurement?", {min: 0, max: n - 1, step: 1, show: v => `after ${seconds(time[v])} s`, input: choose});
   const rates = slider("Learning rate lr", {min: -7, max: -3, show: v => rate(10 ** v), input: v => { lr = 10 ** v; }});
   const map = plot({names: ["a", "c"]}), contours = HEIGHTS.map(() => map.line("contour b")), track = map.line();
-  const [square, cross, here] = [s("rect", {width: 10, height: 10, class: "dot"}), s("path", {class: "best"}), s("circle", {r: 5, class: "dot"})];
+  const [square, here] = [s("rect", {width: 10, height: 10, class: "dot"}), s("circle", {r: 5, class: "dot"})];
   const curve = plot({height: 220, names: ["steps", "loss"], log: true}), fall = curve.line(), last = s("circle", {r: 4, class: "dot"});
+  const [arrows, crosses, points, pulled, ring, cross] = paths("arrow cross measured of ring best");
+  chart.over.append(arrows, crosses, pulled, points, ring);
   map.over.append(square, cross, here);
   curve.over.append(last);
   const zeroNow = button("Zero the gradients", () => { left = null; kept = 0; show(); say("The gradients are None again: the next backward starts from nothing."); });
@@ -89,12 +95,16 @@ function build({cols, host, values: {time, speed, params: start}}) {
   function drawChart({preds}) {
     const grown = Math.min(upTo(largest(preds)), 1e7), low = Math.min(...preds), high = Math.max(...preds);
     chart.range(span, [low < -40 ? -grown : -40, high > 100 ? grown : 100]);
-    const mark = j => {
-      const x = chart.X(time[j]), from = chart.Y(preds[j]), to = chart.Y(speed[j]), tip = Math.min(6, Math.abs(to - from)) * Math.sign(to - from), of = j === chosen;
-      return s("g", {class: of ? "of" : ""}, s("path", {class: "arrow", d: `M${x} ${from}L${x} ${to}M${x - 4} ${to - tip}L${x} ${to}L${x + 4} ${to - tip}`}),
-        s("path", {class: "cross", d: `M${x - 4} ${from - 4}l8 8m0 -8l-8 8`}), s("circle", {cx: x, cy: to, r: 3.6, class: "measured"}), ...(of ? [s("circle", {cx: x, cy: from, r: 9, class: "ring"})] : []));
+    const draw = (el, f, over = time.keys()) => attr(el, {d: [...over].map(j => f(chart.X(time[j]), chart.Y(preds[j]), chart.Y(speed[j]))).join("")});
+    const arrow = (x, from, to) => {
+      const tip = Math.min(6, Math.abs(to - from)) * Math.sign(to - from);
+      return `M${x} ${from}V${to}m-4 ${-tip}l4 ${tip}l4 ${-tip}`;
     };
-    chart.over.replaceChildren(...[...time.keys()].filter(j => j !== chosen).concat(chosen).map(mark));
+    draw(arrows, arrow);
+    draw(crosses, (x, y) => `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`);
+    draw(points, (x, _, y) => `M${x} ${y}h0`);
+    draw(pulled, arrow, [chosen]);
+    draw(ring, (x, y) => `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0 -18 0`, [chosen]);
     chart.svg.classList.toggle("cut", detached);
     label(chart.svg, `${n} measurements, from ${seconds(Math.min(...speed))} to ${seconds(Math.max(...speed))}, and predictions, from ${seconds(low)} to ${seconds(high)}; an arrow leads from each prediction to its measurement`);
   }

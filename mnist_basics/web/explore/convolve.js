@@ -1,5 +1,5 @@
 // Convolution by hand: nine numbers slide over a digit, beside kernels that a network has learned.
-import {attr, bold, button, choice, drag, explorable, figure, fmt, h, label, paint, picture, range, sayer, slider, small, stack, tiles, tools} from "./kit.js";
+import {attr, bold, button, choice, drag, explorable, figure, fmt, h, label, mean, paint, picture, range, sayer, slider, small, stack, tiles, tools} from "./kit.js";
 
 const CONVOLVE_STYLE = `
 .kernel { grid-template-columns: repeat(3, minmax(0, 1fr)); max-width: 16rem; } .kernel input { width: 100%; text-align: center; }
@@ -14,7 +14,7 @@ function slide(image, side, kernel) {
 
 // How far two maps rise and fall together: 1 always, -1 never; 0 if one of them is flat
 function alike(a, b) {
-  const middle = v => v.reduce((sum, o) => sum + o, 0) / v.length, ma = middle(a), mb = middle(b);
+  const ma = mean(a), mb = mean(b);
   let ab = 0, aa = 0, bb = 0;
   a.forEach((v, i) => { ab += (v - ma) * (b[i] - mb); aa += (v - ma) ** 2; bb += (b[i] - mb) ** 2; });
   return ab / Math.sqrt(aa * bb) || 0;

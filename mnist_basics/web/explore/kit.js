@@ -65,18 +65,19 @@ export const label = (el, text) => attr(el, {"aria-label": text}); // what is sp
 
 // ---- Numbers as words
 
-const minus = text => text.replaceAll("-", "−").replace("e+", "e");
+const minus = text => text.replaceAll("-", "−").replace("e+", "e"), formats = {};
+const local = (v, most, least = 0) => (formats[[most, least]] ??= new Intl.NumberFormat("en-US", {minimumFractionDigits: least, maximumFractionDigits: most})).format(v);
 
 export function fmt(v, digits = 2) {
   if (!Number.isFinite(v)) return Number.isNaN(v) ? "not a number" : v < 0 ? "−infinity" : "infinity";
   const size = Math.abs(v), tiny = size > 0 && size < 0.5 * 10 ** -digits;
-  const text = size >= 1e7 || tiny ? v.toExponential(tiny ? 0 : 2) : v.toLocaleString("en-US", {minimumFractionDigits: digits, maximumFractionDigits: digits});
+  const text = size >= 1e7 || tiny ? v.toExponential(tiny ? 0 : 2) : local(v, digits, digits);
   return minus(text).replace(/^−(0(\.0+)?)$/, "$1");
 }
 // As short as can be, as for marks on an axis
 export function brief(v, digits = 6) {
   const short = Number(v.toPrecision(digits)), size = Math.abs(short);
-  return minus(size >= 1e5 || size && size < 0.001 ? short.toExponential() : short.toLocaleString("en-US", {maximumFractionDigits: 6}));
+  return minus(size >= 1e5 || size && size < 0.001 ? short.toExponential() : local(short, 6));
 }
 export const rate = v => brief(v, 2);
 
@@ -201,8 +202,9 @@ export function plot({height = 290, x = [0, 1], y = [0, 1], names, log = false})
   return res;
 }
 
+export const mean = v => v.reduce((sum, o) => sum + o, 0) / v.length;
 export const range = (n, f) => Array.from({length: n}, (_, i) => f(i));
-export const upTo = v => 2 ** Math.ceil(Math.log2(v)); // where an axis may end
+export const upTo = v => 2 ** Math.ceil(Math.log2(v)); // where axes end
 export const largest = values => values.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
 
 // ---- Pictures of square images
@@ -225,7 +227,7 @@ export function paint(canvas, values, signed = false) {
 // As light or dark as the words around it: so it is in every page, notebook and editor
 function watchTheme(host, box) {
   const look = () => {
-    const [r, g, b] = (getComputedStyle(host).color.match(/[\d.]+/g)).map(Number);
+    const [r, g, b] = getComputedStyle(host).color.match(/[\d.]+/g).map(Number);
     box.classList.toggle("dark", r + g + b > 382);
   };
   const eye = new MutationObserver(look), system = matchMedia("(prefers-color-scheme: dark)");
