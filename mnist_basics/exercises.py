@@ -79,29 +79,37 @@ _exercise('corner(t)',
      'those are whole rows, a comma and a second slice take columns': lambda t: t[1:],
      'that is twice the right answer': lambda t: t[1:,1:]*2})
 
-_exercise('double_odds(xs)', "twice each odd number of the list `xs`, in the same order: a list",
+_exercise('double_odds(xs)', "twice each odd number of the list `xs`, in the same "
+                             "order: a list",
     lambda xs: list(map(lambda x: x+x, filter(lambda x: x&1, xs))),
-    lambda: [([1,2,3,4,5],), ([2,4],), ([7,7],), ([0,-3,-2],), ([],), (list(range(10)),)],
+    lambda: [([1,2,3,4,5],), ([2,4],), ([7,7],), ([0,-3,-2],), ([],),
+        (list(range(10)),)],
     lambda rnd: (whole(rnd, rnd.randint(0, 8), -50, 50),),
     {'`^` is XOR in Python, `*` multiplies': lambda xs: [x^2 for x in xs if x%2==1],
-     'those are the even numbers, odd ones have `x%2==1`': lambda xs: [x*2 for x in xs if x%2==0],
+     'those are the even numbers, odd ones have `x%2==1`':
+        lambda xs: [x*2 for x in xs if x%2==0],
      '`**` is a power, `*` multiplies': lambda xs: [x**2 for x in xs if x%2==1],
      'the odd numbers are there, but not doubled': lambda xs: [x for x in xs if x%2==1],
      'all numbers are doubled, an `if` at the end of the comprehension chooses':
         lambda xs: [x*2 for x in xs],
      'the doubles are always even, so ask which `x` is odd, not which double':
         lambda xs: [x*2 for x in xs if x*2%2==1],
-     'those are the numbers at odd places, not the odd numbers': lambda xs: [x*2 for x in xs[1::2]]})
+     'those are the numbers at odd places, not the odd numbers':
+        lambda xs: [x*2 for x in xs[1::2]]})
 
 _exercise('ideal(images)',
-    "the average of `images`, a list of uint8 tensors of one shape: a float tensor of that shape,"
-    " in 0..1",
-    lambda images: torch.from_numpy(np.mean([o.numpy()/255. for o in images], axis=0)).float(),
-    lambda: [([_ints([0,255]).byte(), _ints([0,0]).byte()],), ([_ints([200,10],[0,255]).byte()]*3,)],
+    "the average of `images`, a list of uint8 tensors of one shape: a float tensor of "
+    "that shape, in 0..1",
+    lambda images: torch.from_numpy(np.mean([o.numpy()/255. for o in images],
+        axis=0)).float(),
+    lambda: [([_ints([0,255]).byte(), _ints([0,0]).byte()],),
+        ([_ints([200,10],[0,255]).byte()]*3,)],
     lambda rnd: ([torch.tensor(whole(rnd, 6, 0, 255)).byte().view(2, 3)
                   for _ in range(rnd.randint(1, 4))],),
-    {'pixels go up to 255, fractions up to 1': lambda images: torch.stack(images).float().mean(0),
-     'uint8 holds nothing above 255 and starts again at 0, so turn pixels into floats before adding them':
+    {'pixels go up to 255, fractions up to 1':
+        lambda images: torch.stack(images).float().mean(0),
+     'uint8 holds nothing above 255 and starts again at 0, so turn pixels into floats '
+     'before adding them':
         lambda images: sum(images)/len(images)/255,
      'whole numbers have no mean in PyTorch, `float()` makes fractions of them':
         lambda images: torch.stack(images).mean(0),
@@ -109,30 +117,37 @@ _exercise('ideal(images)',
         lambda images: (torch.stack(images).float()/255).mean(),
      'axis 1 is the rows, the images are axis 0':
         lambda images: (torch.stack(images).float()/255).mean(1),
-     '`//` drops the fraction, use `/`': lambda images: (torch.stack(images)//255).float().mean(0)})
+     '`//` drops the fraction, use `/`':
+        lambda images: (torch.stack(images)//255).float().mean(0)})
 
 def _two_images(rnd): return eighths(rnd, 2, (1,3), (1,3))
 _pairs = [(_floats(1,2), _floats(1,4)), (_floats([1,0],[0,1]), _floats([0,1],[1,0])),
           (_floats(0,3,0,-1), torch.zeros(4)), (_floats(1), _floats(-1))]
 
-_exercise('l1(a, b)', "the mean absolute difference of two float tensors of one shape: one number",
+_exercise('l1(a, b)', "the mean absolute difference of two float tensors of one shape: "
+                      "one number",
     lambda a,b: F.l1_loss(a, b), lambda: _pairs, _two_images,
     {'without absolute values the differences cancel': lambda a,b: (a-b).mean(),
      'the absolute value comes before the mean, or the differences cancel':
         lambda a,b: (a-b).mean().abs(),
-     'that is the sum, `mean` divides by how many there are': lambda a,b: (a-b).abs().sum(),
+     'that is the sum, `mean` divides by how many there are':
+        lambda a,b: (a-b).abs().sum(),
      'those are the differences themselves, `mean` is missing': lambda a,b: (a-b).abs(),
      'that is the root mean squared error': lambda a,b: ((a-b)**2).mean().sqrt(),
      'that is the mean squared error': lambda a,b: ((a-b)**2).mean()})
 
 _exercise('rmse(a, b)',
-    "the root of the mean squared difference of two float tensors of one shape: one number",
+    "the root of the mean squared difference of two float tensors of one shape: one "
+    "number",
     lambda a,b: F.mse_loss(a, b).sqrt(), lambda: _pairs, _two_images,
-    {'without `mean` that is an image again, of absolute differences': lambda a,b: ((a-b)**2).sqrt(),
-     'the root is missing, that is the mean squared error': lambda a,b: ((a-b)**2).mean(),
+    {'without `mean` that is an image again, of absolute differences':
+        lambda a,b: ((a-b)**2).sqrt(),
+     'the root is missing, that is the mean squared error':
+        lambda a,b: ((a-b)**2).mean(),
      'the root must come after the mean, before it undoes the squares':
         lambda a,b: ((a-b)**2).sqrt().mean(),
-     'the differences are to be squared before the mean': lambda a,b: ((a-b).mean()**2).sqrt(),
+     'the differences are to be squared before the mean':
+        lambda a,b: ((a-b).mean()**2).sqrt(),
      'that is the root of the sum, `mean` divides by how many there are':
         lambda a,b: ((a-b)**2).sum().sqrt()})
 
@@ -165,11 +180,12 @@ def _two_shapes(rnd):
     return tuple(rnd.sample(pair, 2))
 
 _exercise('sum_shape(a, b)',
-    "the shape of the sum of two tensors with the shapes `a` and `b`, both tuples: a tuple, or "
-    "None if they do not fit",
+    "the shape of the sum of two tensors with the shapes `a` and `b`, both tuples: a "
+    "tuple, or None if they do not fit",
     _try_shapes,
     lambda: [((2,3),(3,)), ((2,3),(2,)), ((2,3),(2,1)), ((1010,28,28),(28,28)),
-     ((3,1),(1,4)), ((4,),()), ((4,1),(4,)), ((2,3),(3,2)), ((2,2),(3,)), ((2,),(4,)), ((6,3),(2,3))],
+     ((3,1),(1,4)), ((4,),()), ((4,1),(4,)), ((2,3),(3,2)), ((2,2),(3,)), ((2,),(4,)),
+     ((6,3),(2,3))],
     _two_shapes,
     {'shapes are aligned at their last axes, not at their first': _aligned_left,
      'axes that differ must not both be above 1: those tensors do not fit': _never_none,
@@ -191,22 +207,27 @@ def _is_3_of(distance, wins=torch.less):
     return lambda x,mean3,mean7: wins(distance(x-mean3), distance(x-mean7))
 
 _exercise('is_3(x, mean3, mean7)',
-    "is the image `x` [rows,columns], or each image of a stack `x` [n,rows,columns], nearer to "
-    "`mean3` than to `mean7`, by the mean absolute difference? Booleans; equally near is not nearer",
+    "is the image `x` [rows,columns], or each image of a stack `x` [n,rows,columns], "
+    "nearer to `mean3` than to `mean7`, by the mean absolute difference? Booleans; "
+    "equally near is not nearer",
     _is_3_of(lambda d: torch.as_tensor(np.abs(d.numpy()).mean(axis=(-1,-2)))),
-    lambda: [(_floats([1,1],[0,0.5]), _hook, _bar), (torch.stack([_hook,_bar,_hook*0.5]), _hook, _bar),
+    lambda: [(_floats([1,1],[0,0.5]), _hook, _bar),
+        (torch.stack([_hook,_bar,_hook*0.5]), _hook, _bar),
      (torch.stack([_bar,_bar]), _hook, _bar), (_floats([1,1],[0,0]), _hook, _bar)],
     _images,
     {'the other way round: the smaller distance wins':
         _is_3_of(lambda d: d.abs().mean((-1,-2)), torch.greater),
-     'without absolute values the differences cancel': _is_3_of(lambda d: d.mean((-1,-2))),
+     'without absolute values the differences cancel':
+        _is_3_of(lambda d: d.mean((-1,-2))),
      'one answer for all images: average over the last two axes only':
         _is_3_of(lambda d: d.abs().mean()),
      'an answer for each row: average over columns and rows, `mean((-1,-2))`':
         _is_3_of(lambda d: d.abs().mean(-1)),
-     'axes 1 and 2 are right for a stack, but a single image has axes 0 and 1: count from the end':
+     'axes 1 and 2 are right for a stack, but a single image has axes 0 and 1: count '
+     'from the end':
         _is_3_of(lambda d: d.abs().mean((1,2))),
-     'axes 0 and 1 are right for a single image, but a stack has its images on axis 0: count from the end':
+     'axes 0 and 1 are right for a single image, but a stack has its images on axis 0: '
+     'count from the end':
         _is_3_of(lambda d: d.abs().mean((0,1))),
      'that is a number, the comparison with the other distance is missing':
         lambda x,mean3,mean7: (x-mean3).abs().mean((-1,-2))}, level=2)
@@ -224,16 +245,20 @@ def _curve(rnd):
     return f,rnd.choice([-1,1])*rnd.randint(8, 40)/8
 
 _exercise('slope(f, x)',
-    "the slope of the function `f` at the number `x`, from two values of `f` close by: a number, "
-    "right to 1%",
+    "the slope of the function `f` at the number `x`, from two values of `f` close by: "
+    "a number, right to 1%",
     _derivative,
-    lambda: [(formula(text), x) for text,x in (('x**2',3.), ('x**2',-1.5), ('5*x + 1',2.), ('x**3',1.), ('7 - x',0.5), ('1/x',-1.))],
+    lambda: [(formula(text), x) for text,x in (('x**2',3.), ('x**2',-1.5),
+        ('5*x + 1',2.), ('x**3',1.), ('7 - x',0.5), ('1/x',-1.))],
     lambda rnd: _until(lambda o: abs(_derivative(*o))>=1, lambda: _curve(rnd)),
     {'that is the rise, divide it by the run':
         tuple(_rise(10.**-i, back) for i in range(1, 9) for back in (0,1)),
-     'the run from one side to the other is two steps': lambda f,x: (f(x+1e-3)-f(x-1e-3))/1e-3,
-     'one step is half of the run that you divide by': lambda f,x: (f(x+1e-3)-f(x))/2e-3,
-     'the sign is wrong: the value further right comes first': lambda f,x: (f(x-1e-3)-f(x))/1e-3,
+     'the run from one side to the other is two steps':
+        lambda f,x: (f(x+1e-3)-f(x-1e-3))/1e-3,
+     'one step is half of the run that you divide by':
+        lambda f,x: (f(x+1e-3)-f(x))/2e-3,
+     'the sign is wrong: the value further right comes first':
+        lambda f,x: (f(x-1e-3)-f(x))/1e-3,
      'a step of 1 is too long, the slope changes on the way': lambda f,x: f(x+1)-f(x),
      'that is the value of `f`': lambda f,x: f(x)}, tol=1e-2, level=2)
 
@@ -247,36 +272,46 @@ def _old(params, grad):
     return params
 
 _exercise('gradient(f, params)',
-    "the gradient of `f` at the float tensor `params`, which requires gradients and may hold an "
-    "old one: a tensor shaped like `params`",
+    "the gradient of `f` at the float tensor `params`, which requires gradients and "
+    "may hold an old one: a tensor shaped like `params`",
     lambda f,params: torch.autograd.grad(f(params), params)[0],
     lambda: [(formula(text), _old(*o)) for text,*o in (
         ('(x**2).sum()',_floats(3),None), ('(x**2).sum()',_floats(1,2),_floats(10,10)),
-        ('(3*x).sum()',_floats(1,2),None), ('(x**3).mean()',_floats(1,-1),_floats(1,0)))],
-    lambda rnd: (formula(rnd.choice(['(x**2).sum()','(x**3).mean()','(2*x-1).pow(2).sum()'])),
+        ('(3*x).sum()',_floats(1,2),None),
+        ('(x**3).mean()',_floats(1,-1),_floats(1,0)))],
+    lambda rnd: (
+        formula(rnd.choice(['(x**2).sum()','(x**3).mean()','(2*x-1).pow(2).sum()'])),
                  _old(*eighths(rnd, 2, (1,4)))),
-    {'`backward` adds to the gradient that is already there, so clear `params.grad` before': _backward,
+    {'`backward` adds to the gradient that is already there, so clear `params.grad` '
+     'before': _backward,
      'that is the value of `f`, the gradient is in `params.grad` after `backward()`':
         lambda f,params: f(params),
      'that is the old gradient, a new one comes from `f(params).backward()`':
         lambda f,params: params.grad,
-     'those are the parameters, their gradient is in `params.grad`': lambda f,params: params,
+     'those are the parameters, their gradient is in `params.grad`':
+        lambda f,params: params,
      'the sign is wrong: the minus belongs to the step, not to the gradient':
         lambda f,params: -torch.autograd.grad(f(params), params)[0]}, level=2)
 
 _exercise('sgd_step(params, grads, lr)',
-    "new parameters, one step of the learning rate `lr` against the gradient `grads`: a tensor "
-    "shaped like `params`, which stays as it is",
+    "new parameters, one step of the learning rate `lr` against the gradient `grads`: "
+    "a tensor shaped like `params`, which stays as it is",
     lambda params,grads,lr: torch.sub(params, grads, alpha=lr),
-    lambda: [(_floats(3), _floats(6), 0.1), (_floats(-1.5), _floats(-3), 0.5), (_floats([1,2],[3,4]), _floats([1,0],[0,-1]), 1.),
+    lambda: [(_floats(3), _floats(6), 0.1), (_floats(-1.5), _floats(-3), 0.5),
+        (_floats([1,2],[3,4]), _floats([1,0],[0,-1]), 1.),
      (_floats(1,2), _floats(0,0), 0.1)],
     lambda rnd: (*eighths(rnd, 2, (1,3), (1,2)), rnd.choice([0.125,0.5,1.,2.])),
-    {'that goes uphill, a step goes against the gradient': lambda params,grads,lr: params+lr*grads,
-     'that changes the gradient, a step changes the parameters': lambda params,grads,lr: grads+lr*grads,
-     'that changes the gradient and not the parameters': lambda params,grads,lr: grads-lr*grads,
+    {'that goes uphill, a step goes against the gradient':
+        lambda params,grads,lr: params+lr*grads,
+     'that changes the gradient, a step changes the parameters':
+        lambda params,grads,lr: grads+lr*grads,
+     'that changes the gradient and not the parameters':
+        lambda params,grads,lr: grads-lr*grads,
      'the learning rate is missing': lambda params,grads,lr: params-grads,
-     'that is only the step, it must be taken from the parameters': lambda params,grads,lr: lr*grads,
-     'that is only the step, it must be added to the parameters': lambda params,grads,lr: -lr*grads,
+     'that is only the step, it must be taken from the parameters':
+        lambda params,grads,lr: lr*grads,
+     'that is only the step, it must be added to the parameters':
+        lambda params,grads,lr: -lr*grads,
      'the learning rate multiplies the gradient, not the parameters':
         lambda params,grads,lr: lr*params-grads,
      'the learning rate multiplies the gradient only: mind the brackets':
@@ -290,38 +325,47 @@ def _xy(rnd):
 _exercise('dataset(x, y)',
     "the pairs `(x[i], y[i])` of two tensors of equal length: a list of tuples",
     lambda x,y: [(x[i],y[i]) for i in range(len(x))],
-    lambda: [(_floats([1,2],[3,4]), _floats([1],[0])), (_floats([1]), _floats([0]))], _xy,
-    {'a `zip` can be gone through only once and has no length, `list` makes a list of it':
+    lambda: [(_floats([1,2],[3,4]), _floats([1],[0])), (_floats([1]), _floats([0]))],
+    _xy,
+    {'a `zip` can be gone through only once and has no length, `list` makes a list of '
+     'it':
         lambda x,y: zip(x, y),
      'that is one pair of all inputs and all targets, `zip` makes a pair for each item':
         lambda x,y: [(x,y)],
-     'those are inputs and targets in turn behind each other, not in pairs': lambda x,y: list(x)+list(y),
+     'those are inputs and targets in turn behind each other, not in pairs':
+        lambda x,y: list(x)+list(y),
      'the pairs should be tuples': lambda x,y: [[a,b] for a,b in zip(x, y)],
      'the input comes first, then the target': lambda x,y: list(zip(y, x))})
 
 def _by_hand(a, b):
     def dot(row, column): return sum(x*y for x,y in zip(row, column))
-    return torch.tensor([[dot(row, column) for column in zip(*b.tolist())] for row in a.tolist()])
+    return torch.tensor([[dot(row, column) for column in zip(*b.tolist())]
+            for row in a.tolist()])
 
 def _two_matrices(rnd):
     n,k,m = (rnd.randint(1, 3) for _ in 'nkm')
     return eighths(rnd, 1, n, k)+eighths(rnd, 1, k, m)
 
 _exercise('matmul(a, b)',
-    "the matrix product of the float tensors `a` [n,k] and `b` [k,m]: a tensor [n,m]; try it "
-    "without `@`",
+    "the matrix product of the float tensors `a` [n,k] and `b` [k,m]: a tensor [n,m]; "
+    "try it without `@`",
     _by_hand,
-    lambda: [(_floats([1,2],[3,4]), _floats([1,0],[0,1])), (_floats([1,2],[3,4]), _floats([0,1],[1,1])), 
+    lambda: [(_floats([1,2],[3,4]), _floats([1,0],[0,1])),
+        (_floats([1,2],[3,4]), _floats([0,1],[1,1])),
      (_floats([1,2,3]), _floats([1],[1],[1])), (_floats([1],[2]), _floats([3,4]))],
     _two_matrices,
-    {'`*` multiplies item by item, a matrix product adds up rows times columns': lambda a,b: a*b,
+    {'`*` multiplies item by item, a matrix product adds up rows times columns':
+        lambda a,b: a*b,
      'the order matters: rows of `a` meet columns of `b`': lambda a,b: b@a,
      'rows of `a` meet columns of `b`, not rows': lambda a,b: a@b.T,
-     'columns of `a` are no part of it: rows of `a` meet columns of `b`': lambda a,b: a.T@b,
+     'columns of `a` are no part of it: rows of `a` meet columns of `b`':
+        lambda a,b: a.T@b,
      'the products still have to be added up over the middle axis, of length k':
         lambda a,b: a[:,:,None]*b[None],
-     'that adds up over the wrong axis, k is the middle one': lambda a,b: (a[:,:,None]*b[None]).sum(0),
-     'that adds up over the last axis, k is the middle one': lambda a,b: (a[:,:,None]*b[None]).sum(2)}, level=3)
+     'that adds up over the wrong axis, k is the middle one':
+        lambda a,b: (a[:,:,None]*b[None]).sum(0),
+     'that adds up over the last axis, k is the middle one':
+        lambda a,b: (a[:,:,None]*b[None]).sum(2)}, level=3)
 
 def _near(value, want, error):
     "`want`, if `value` is within six standard errors of it"
@@ -340,24 +384,28 @@ def _drawn_params(f, size, std):
     for o in (0.5,1,2,3,4)[:3 if n<10_000 else 5]*(n>500):
         p = math.erf(o/2**0.5)
         error = (p*(1-p)/n)**0.5+1/n
-        out[f'the share within {o} std'] = _near((x.abs()<o).double().mean().item(), p, error)
+        out[f'the share within {o} std'] = _near((x.abs()<o).double().mean().item(), p,
+            error)
     if n>10_000:
         out['the mean cube over std'] = _near((x**3).mean().item(), 0., (15/n)**0.5)
-        out['the mean fourth power over std'] = _near((x**4).mean().item(), 3., (96/n)**0.5)
+        out['the mean fourth power over std'] = _near((x**4).mean().item(), 3.,
+            (96/n)**0.5)
         alike = (x[1:]*x[:-1]).mean().item()
         out['the likeness of neighbours'] = _near(alike, 0., n**-0.5)
         out['different numbers in 10,000'] = min(len(x[:10_000].unique()), 9900)
     return out
 
 _exercise('init_params(size, std)',
-    "random parameters of shape `size`, a tuple, normally distributed around 0 with standard "
-    "deviation `std`, ready to collect gradients: a float tensor",
+    "random parameters of shape `size`, a tuple, normally distributed around 0 with "
+    "standard deviation `std`, ready to collect gradients: a float tensor",
     lambda size,std: torch.empty(size).normal_(0, std).requires_grad_(),
     lambda: [((784,1),1.), ((50,40),2.), ((3000,),0.5), ((2,),3.), ((800,1000),0.25)],
     lambda rnd: ((rnd.randint(1, 60),rnd.randint(1, 60)), rnd.choice([0.25,0.5,2.,3.])),
-    {'`requires_grad_()` comes last: what is computed from such a tensor is no leaf and gets no gradient':
+    {'`requires_grad_()` comes last: what is computed from such a tensor is no leaf '
+     'and gets no gradient':
         lambda size,std: torch.randn(size).requires_grad_()*std,
-     'without `requires_grad_()` no gradient will be collected': lambda size,std: torch.randn(size)*std,
+     'without `requires_grad_()` no gradient will be collected':
+        lambda size,std: torch.randn(size)*std,
      '`rand` draws from 0 to 1, `randn` from a normal distribution':
         lambda size,std: (torch.rand(size)*std).requires_grad_(),
      '`std` is not used: multiply what `randn` draws':
@@ -365,7 +413,8 @@ _exercise('init_params(size, std)',
      'all zeros: parameters that start equal stay equal, draw them':
         lambda size,std: torch.zeros(size).requires_grad_(),
      'a seed inside the function makes all parameters the same':
-        lambda size,std: torch.empty(size).normal_(0, std, generator=torch.Generator().manual_seed(0)).requires_grad_()},
+        lambda size,std: torch.empty(size).normal_(0, std,
+            generator=torch.Generator().manual_seed(0)).requires_grad_()},
     apply=_drawn_params, tol=1e-6, chance=True, n=8, level=2)
 
 def _cut(rnd):
@@ -374,10 +423,12 @@ def _cut(rnd):
     return whole(rnd, rnd.choice([size*rnd.randint(0, 3),rnd.randint(0, 9)]), 0, 9),size
 
 _exercise('batches(items, size)',
-    "the list `items` in pieces of `size`, in order, the last one with what is left: a list of "
-    "lists",
-    lambda items,size: [[o for j,o in enumerate(items) if j//size==i] for i in range(-(-len(items)//size))],
-    lambda: [([1,2,3,4],2), ([1,2,3],2), ([1],3), ([5,6,7,8,9],4), ([],2), ([1,2,3,4,5,6],2)],
+    "the list `items` in pieces of `size`, in order, the last one with what is left: a "
+    "list of lists",
+    lambda items,size: [[o for j,o in enumerate(items) if j//size==i]
+        for i in range(-(-len(items)//size))],
+    lambda: [([1,2,3,4],2), ([1,2,3],2), ([1],3), ([5,6,7,8,9],4), ([],2),
+        ([1,2,3,4,5,6],2)],
     _cut,
     {'what is left at the end is lost, a last batch may be shorter':
         lambda items,size: [items[i*size:(i+1)*size] for i in range(len(items)//size)],
@@ -387,28 +438,36 @@ _exercise('batches(items, size)',
         lambda items,size: [items[i::size] for i in range(size)],
      'the end of a slice is a place, not a length: `i+size`':
         lambda items,size: [items[i:size] for i in range(0, len(items), size)],
-     'nothing is cut, that is one batch of everything': lambda items,size: [items]}, level=2)
+     'nothing is cut, that is one batch of everything':
+        lambda items,size: [items]}, level=2)
 
 # %% ../nbs/12_exercises.ipynb #b970c8c2
 _exercise('sigmoid(x)',
-    "`1/(1+exp(-x))` for each number of the float tensor `x`, also where `x` is large: a tensor "
-    "shaped like `x`",
+    "`1/(1+exp(-x))` for each number of the float tensor `x`, also where `x` is large: "
+    "a tensor shaped like `x`",
     lambda x: torch.special.expit(x),
-    lambda: [(_floats(0),), (_floats(1,-1),), (_floats([2,0.5],[-3,4]),), (_floats(-30,100,-100),)],
+    lambda: [(_floats(0),), (_floats(1,-1),), (_floats([2,0.5],[-3,4]),),
+        (_floats(-30,100,-100),)],
     lambda rnd: eighths(rnd, 1, (1,4)),
-    {'the sign is wrong: it should rise from 0 on the left to 1 on the right': lambda x: 1/(1+x.exp()),
-     'that lies between -1 and 1 as tanh does, the sigmoid between 0 and 1': lambda x: x.tanh(),
+    {'the sign is wrong: it should rise from 0 on the left to 1 on the right':
+        lambda x: 1/(1+x.exp()),
+     'that lies between -1 and 1 as tanh does, the sigmoid between 0 and 1':
+        lambda x: x.tanh(),
      'the asymptotes are 0 and 1, not 0 and -1': lambda x: -1/(1+(-x).exp()),
-     'that is 1+exp(-x): divide 1 by it, in brackets, as `1/1+y` is `1+y`': lambda x: 1+(-x).exp(),
-     'exp(100) is too large for a float and inf/inf is NaN: with exp(-x) it becomes 0 instead':
+     'that is 1+exp(-x): divide 1 by it, in brackets, as `1/1+y` is `1+y`':
+        lambda x: 1+(-x).exp(),
+     'exp(100) is too large for a float and inf/inf is NaN: with exp(-x) it becomes 0 '
+     'instead':
         lambda x: x.exp()/(1+x.exp()),
-     '`math.exp` takes one number, `torch.exp` a tensor': lambda x: 1/(1+math.exp(-x))}, level=2)
+     '`math.exp` takes one number, `torch.exp` a tensor':
+        lambda x: 1/(1+math.exp(-x))}, level=2)
 
 def _loss_and_slopes(f, preds, targs):
     "A loss, and the slopes that it gives to the predictions"
     preds = preds.requires_grad_()
     loss = f(preds, targs)
-    if not isinstance(loss, Tensor) or loss.ndim: return loss if loss is None else {'the loss':loss}
+    if not isinstance(loss, Tensor) or loss.ndim:
+        return loss if loss is None else {'the loss':loss}
     if not loss.requires_grad: return {'the loss':loss, 'slopes':None}
     loss.backward()
     return {'the loss':loss.detach(), 'slopes':preds.grad}
@@ -417,28 +476,34 @@ def _pair(rnd):
     n = rnd.randint(1, 5)
     return *eighths(rnd, 1, n, 1),_labels(rnd, n, 2).float()[:,None]
 
-_scored = [(_floats([2],[-1],[-1.5]), _floats([1],[0],[1])), (_floats([0.25],[1],[-3]), _floats([1],[1],[0])),
+_scored = [(_floats([2],[-1],[-1.5]), _floats([1],[0],[1])),
+    (_floats([0.25],[1],[-3]), _floats([1],[1],[0])),
            (_floats([3],[-2]), _floats([0],[0]))]
 
 _exercise('mnist_loss(preds, targs)',
-    "the mean distance between the sigmoid of the scores `preds` [n,1] and the targets `targs` "
-    "[n,1], 1 for a 3 and 0 for a 7: one number, as a tensor that has a slope",
+    "the mean distance between the sigmoid of the scores `preds` [n,1] and the targets "
+    "`targs` [n,1], 1 for a 3 and 0 for a 7: one number, as a tensor that has a slope",
     lambda preds,targs: F.l1_loss(preds.sigmoid(), targs), lambda: _scored, _pair,
     {'scores are no probabilities yet, the sigmoid is missing':
         lambda preds,targs: torch.where(targs==1, 1-preds, preds).mean(),
      'the other way round: a 3 is `1-p` away, a 7 is `p` away':
-        lambda preds,targs: torch.where(targs==1, preds.sigmoid(), 1-preds.sigmoid()).mean(),
+        lambda preds,targs: torch.where(targs==1, preds.sigmoid(),
+            1-preds.sigmoid()).mean(),
      'that is the sum, `mean` is missing':
-        lambda preds,targs: torch.where(targs==1, 1-preds.sigmoid(), preds.sigmoid()).sum(),
+        lambda preds,targs: torch.where(targs==1, 1-preds.sigmoid(),
+            preds.sigmoid()).sum(),
      'those are the distances, `mean` is missing':
         lambda preds,targs: torch.where(targs==1, 1-preds.sigmoid(), preds.sigmoid()),
      'targets [n] and predictions [n,1] are compared each with each: keep both [n,1]':
         lambda preds,targs: (preds.sigmoid()-targs[:,0]).abs().mean(),
-     'that is the mean of the squares': lambda preds,targs: ((preds.sigmoid()-targs)**2).mean(),
+     'that is the mean of the squares':
+        lambda preds,targs: ((preds.sigmoid()-targs)**2).mean(),
      '`item()` makes a plain number, from which no slope can go back':
         lambda preds,targs: (preds.sigmoid()-targs).abs().mean().item(),
-     'the sigmoid is applied twice': lambda preds,targs: (preds.sigmoid().sigmoid()-targs).abs().mean(),
-     'that is accuracy, which has no slope': lambda preds,targs: ((preds>0)==(targs==1)).float().mean(),
+     'the sigmoid is applied twice':
+        lambda preds,targs: (preds.sigmoid().sigmoid()-targs).abs().mean(),
+     'that is accuracy, which has no slope':
+        lambda preds,targs: ((preds>0)==(targs==1)).float().mean(),
      'that is the share of wrong answers, which has no slope':
         lambda preds,targs: ((preds>0)!=(targs==1)).float().mean()},
     apply=_loss_and_slopes, level=2)
@@ -448,32 +513,37 @@ def _share(preds, targs):
     return sum((p>0)==(t==1) for p,t in pairs)/len(preds)
 
 _exercise('batch_accuracy(preds, targs)',
-    "the share of right answers: a score of `preds` [n,1] above 0 says 3, and `targs` [n,1] is 1 "
-    "for a 3, 0 for a 7: a number in 0..1",
+    "the share of right answers: a score of `preds` [n,1] above 0 says 3, and `targs` "
+    "[n,1] is 1 for a 3, 0 for a 7: a number in 0..1",
     lambda preds,targs: torch.tensor(_share(preds, targs)), lambda: _scored, _pair,
     {'these are scores and not probabilities, a half in probability is 0 in score':
         lambda preds,targs: ((preds>0.5)==(targs==1)).float().mean(),
      'targets [n] and predictions [n,1] are compared each with each: keep both [n,1]':
         lambda preds,targs: ((preds>0)==(targs[:,0]==1)).float().mean(),
-     'that counts, the share is the mean': lambda preds,targs: ((preds>0)==(targs==1)).sum(),
-     'that is the share of wrong answers': lambda preds,targs: ((preds>0)!=(targs==1)).float().mean(),
+     'that counts, the share is the mean':
+        lambda preds,targs: ((preds>0)==(targs==1)).sum(),
+     'that is the share of wrong answers':
+        lambda preds,targs: ((preds>0)!=(targs==1)).float().mean(),
      'that is the share of 3s among the answers, they have yet to be compared':
         lambda preds,targs: (preds>0).float().mean(),
      'scores are hardly ever equal to targets, ask first whether they are above 0':
         lambda preds,targs: (preds==targs).float().mean(),
-     'that is an answer for each image, the mean is missing': lambda preds,targs: (preds>0)==(targs==1),
-     'that is in percent': lambda preds,targs: ((preds>0)==(targs==1)).float().mean()*100})
+     'that is an answer for each image, the mean is missing':
+        lambda preds,targs: (preds>0)==(targs==1),
+     'that is in percent':
+        lambda preds,targs: ((preds>0)==(targs==1)).float().mean()*100})
 
 def _accuracies(batches): return [_share(*o) for o in batches]
 
 _exercise('epoch_accuracy(batches)',
-    "the share of right answers over all images of `batches`, a list of pairs `(preds, targs)` as"
-    " above, the last of them shorter: a number in 0..1",
+    "the share of right answers over all images of `batches`, a list of pairs `(preds, "
+    "targs)` as above, the last of them shorter: a number in 0..1",
     lambda batches: _share(*map(torch.cat, zip(*batches))),
     lambda: [([_scored[0]],), ([_scored[0],_scored[2]],), (_scored,),
      ([(torch.ones(4, 1),torch.ones(4, 1)), (torch.ones(1, 1),torch.zeros(1, 1))],)],
     lambda rnd: ([_pair(rnd) for _ in range(rnd.randint(1, 3))],),
-    {'a mean of means counts a short batch as much as a long one, so add up right answers and images':
+    {'a mean of means counts a short batch as much as a long one, so add up right '
+     'answers and images':
         lambda batches: sum(_accuracies(batches))/len(batches),
      'that is the last batch only': lambda batches: _accuracies(batches)[-1],
      'that is the first batch only: is the `return` inside the loop?':
@@ -481,7 +551,8 @@ _exercise('epoch_accuracy(batches)',
      'that is how many are right, divide by the number of images':
         lambda batches: sum(_share(*o)*len(o[0]) for o in batches),
      'divide by the number of images, not of batches':
-        lambda batches: sum(_share(*o)*len(o[0]) for o in batches)/len(batches)}, level=2)
+        lambda batches: sum(_share(*o)*len(o[0]) for o in batches)/len(batches)},
+        level=2)
 
 def _train_by(step):
     "A training loop from `step(f, params, batch, lr)`, which gives new parameters"
@@ -506,7 +577,8 @@ def _piled_up(f, params, batches, lr, epochs):
 def _batch_together(f, params, batches, lr, epochs):
     for _ in range(epochs):
         params = params.detach().requires_grad_()
-        params = params-lr*sum(torch.autograd.grad(f(params, *o), params)[0] for o in batches)
+        params = params-lr*sum(torch.autograd.grad(f(params, *o), params)[0]
+                               for o in batches)
     return params
 
 _train = _train_by(_right_step)
@@ -514,21 +586,26 @@ _line = formula('((xb*params - yb)**2).mean()', 'params, xb, yb')
 _root = formula('(xb + params).abs().sum() - yb.sum()', 'params, xb, yb')
 def _a_training(rnd):
     params,x,y = eighths(rnd, 3, 2, lo=-8, hi=8)
-    return rnd.choice([_line,_root]),_old(params, None),[(x,y),(y,x)],rnd.choice([0.0625,0.125]),rnd.randint(0, 3)
+    f,old,batches = rnd.choice([_line,_root]),_old(params, None),[(x,y),(y,x)]
+    return f,old,batches,rnd.choice([0.0625,0.125]),rnd.randint(0, 3)
 
 _exercise('train(f, params, batches, lr, epochs)',
-    "the parameters after `epochs` passes over `batches`, a list of pairs `(xb, yb)`: for each, "
-    "one step of `lr` against the slope of the loss `f(params, xb, yb)`",
+    "the parameters after `epochs` passes over `batches`, a list of pairs `(xb, yb)`: "
+    "for each, one step of `lr` against the slope of the loss `f(params, xb, yb)`",
     _train,
     lambda: [(_line, _old(_floats(1), None), [(_floats(1,2),_floats(2,4))], 0.1, 1),
-     (_line, _old(_floats(0), None), [(_floats(1,2),_floats(2,4)), (_floats(3),_floats(6))], 0.1, 1),
-     (_line, _old(_floats(1,2), None), [(_floats(1,1),_floats(3,4)), (_floats(2,1),_floats(6,4))], 0.1, 3),
+     (_line, _old(_floats(0), None),
+         [(_floats(1,2),_floats(2,4)), (_floats(3),_floats(6))], 0.1, 1),
+     (_line, _old(_floats(1,2), None),
+         [(_floats(1,1),_floats(3,4)), (_floats(2,1),_floats(6,4))], 0.1, 3),
      (_line, _old(_floats(1), None), [(_floats(1),_floats(2))], 0.1, 0)],
     _a_training,
     {'the gradients pile up: after each step, set them to None or to zero': _piled_up,
      'that goes uphill':
-        _train_by(lambda f,params,o,lr: 2*params.detach()-_right_step(f, params, o, lr)),
-     'one step a batch, not one an epoch: the step belongs inside the loop over batches':
+        _train_by(lambda f,params,o,lr: 2*params.detach()-_right_step(f, params, o,
+            lr)),
+     'one step a batch, not one an epoch: the step belongs inside the loop over '
+     'batches':
         _batch_together,
      'the loop over epochs is missing':
         lambda f,params,batches,lr,epochs: _train(f, params, batches, lr, 1),
@@ -544,15 +621,19 @@ _exercise('train(f, params, batches, lr, epochs)',
 
 # %% ../nbs/12_exercises.ipynb #f639d19a
 _exercise('relu(x)',
-    "each number of the float tensor `x`, with 0 in place of the negative ones: a tensor shaped "
-    "like `x`",
+    "each number of the float tensor `x`, with 0 in place of the negative ones: a "
+    "tensor shaped like `x`",
     lambda x: F.relu(x),
-    lambda: [(_floats(-1,4),), (_floats([0,-0.5],[2,-3]),), (_floats(-2,-1),), (_floats(7,5,1000),)],
+    lambda: [(_floats(-1,4),), (_floats([0,-0.5],[2,-3]),), (_floats(-2,-1),),
+        (_floats(7,5,1000),)],
     lambda rnd: eighths(rnd, 1, (1,3), (1,3)),
     {'that is the absolute value, a negative number should become 0': lambda x: x.abs(),
-     'that keeps the negative numbers, take the larger of each number and 0': lambda x: x.clamp(max=0),
-     'that is the unit step, a positive number should stay what it is': lambda x: (x>0).float(),
-     'that is one number, the largest: take the larger of each number and 0': lambda x: x.max(),
+     'that keeps the negative numbers, take the larger of each number and 0':
+        lambda x: x.clamp(max=0),
+     'that is the unit step, a positive number should stay what it is':
+        lambda x: (x>0).float(),
+     'that is one number, the largest: take the larger of each number and 0':
+        lambda x: x.max(),
      'that drops the negative numbers, they should become 0': lambda x: x[x>0],
      'that drops the negative numbers and 0': lambda x: x[x>=0],
      'negative numbers should become 0, not a little less negative':
@@ -564,13 +645,17 @@ def _net(rnd):
     return tuple(eighths(rnd, 1, *o)[0] for o in shapes)
 
 _exercise('mlp(x, w1, b1, w2, b2)',
-    "the scores of a network: a linear layer, ReLU, a linear layer, for rows `x` [n,k], weights "
-    "[k,h] and [h,m], biases [h] and [m]: a tensor [n,m]",
+    "the scores of a network: a linear layer, ReLU, a linear layer, for rows `x` "
+    "[n,k], weights [k,h] and [h,m], biases [h] and [m]: a tensor [n,m]",
     lambda x,w1,b1,w2,b2: F.linear(F.relu(F.linear(x, w1.T, b1)), w2.T, b2),
-    lambda: [(_floats([1,2]), _floats([1,1],[0,-2]), _floats(0,0), _floats([2],[5]), _floats(0.5)),
-     (_floats([1,-1],[0,2]), _floats([1,-1],[1,1]), _floats(1,-1), _floats([1],[-3]), _floats(-0.5)),
-     (_floats([1],[-1]), _floats([2,-2]), _floats(0.25,0.5), _floats([1,-1],[1,-1]), _floats(0,1))], _net,
-    {'without a bend between them two linear layers are one': lambda x,w1,b1,w2,b2: (x@w1+b1)@w2+b2,
+    lambda: [(_floats([1,2]), _floats([1,1],[0,-2]), _floats(0,0), _floats([2],[5]),
+        _floats(0.5)),
+     (_floats([1,-1],[0,2]), _floats([1,-1],[1,1]), _floats(1,-1), _floats([1],[-3]),
+         _floats(-0.5)),
+     (_floats([1],[-1]), _floats([2,-2]), _floats(0.25,0.5), _floats([1,-1],[1,-1]),
+         _floats(0,1))], _net,
+    {'without a bend between them two linear layers are one':
+        lambda x,w1,b1,w2,b2: (x@w1+b1)@w2+b2,
      'no bend after the last layer: scores may be negative':
         lambda x,w1,b1,w2,b2: (((x@w1+b1).relu())@w2+b2).relu(),
      'the bend comes after the first layer, not after the second':
@@ -578,9 +663,12 @@ _exercise('mlp(x, w1, b1, w2, b2)',
      'both biases are missing': lambda x,w1,b1,w2,b2: (x@w1).relu()@w2,
      'the first bias is missing': lambda x,w1,b1,w2,b2: (x@w1).relu()@w2+b2,
      'the second bias is missing': lambda x,w1,b1,w2,b2: (x@w1+b1).relu()@w2,
-     'the bend comes after the first bias': lambda x,w1,b1,w2,b2: ((x@w1).relu()+b1)@w2+b2,
-     'that is a sigmoid, the bend should be a ReLU': lambda x,w1,b1,w2,b2: (x@w1+b1).sigmoid()@w2+b2,
-     'that is the hidden layer, the second one is missing': lambda x,w1,b1,w2,b2: (x@w1+b1).relu()}, level=2)
+     'the bend comes after the first bias':
+        lambda x,w1,b1,w2,b2: ((x@w1).relu()+b1)@w2+b2,
+     'that is a sigmoid, the bend should be a ReLU':
+        lambda x,w1,b1,w2,b2: (x@w1+b1).sigmoid()@w2+b2,
+     'that is the hidden layer, the second one is missing':
+        lambda x,w1,b1,w2,b2: (x@w1+b1).relu()}, level=2)
 
 class _Training(NamedTuple):
     "A short training with a callback"
@@ -633,14 +721,16 @@ class _RightLosses(Callback):
     def after_backward(self): self.losses.append(float(self.learn.loss_grad.detach()))
 
 _exercise('TrainLosses()',
-    "a class of callbacks for our `Learner`: its list `losses` holds the loss of each batch of "
-    "the training loader, in order, and starts anew with each `fit`",
+    "a class of callbacks for our `Learner`: its list `losses` holds the loss of each "
+    "batch of the training loader, in order, and starts anew with each `fit`",
     _RightLosses,
     lambda: [(_Training(1, 1),), (_Training(1, 3),), (_Training(2, 2),)],
     lambda rnd: (_Training(rnd.randint(1, 3), rnd.randint(1, 4)),),
-    {'the batches of the validation loader are in it too, `self.learn.training` tells them apart':
+    {'the batches of the validation loader are in it too, `self.learn.training` tells '
+     'them apart':
         _AllLosses,
-     'the losses of the `fit` before are still there, make the list in `before_fit`': _NeverEmptied,
+     'the losses of the `fit` before are still there, make the list in `before_fit`':
+        _NeverEmptied,
      'the list starts anew with each epoch, it should with each `fit`': _EachEpoch,
      'only the last loss is there, append to a list': _LastOnly,
      'those are the losses of the validation loader': _ValidOnly,
@@ -653,29 +743,32 @@ def _some_labels(rnd):
     return _labels(rnd, rnd.randint(1, 5), n),n
 
 _exercise('one_hot(labels, n)',
-    "a row for each of the class numbers `labels`, int64 [k], with 1 in the place of its class "
-    "and 0 elsewhere: a float tensor [k,n]",
+    "a row for each of the class numbers `labels`, int64 [k], with 1 in the place of "
+    "its class and 0 elsewhere: a float tensor [k,n]",
     lambda labels,n: F.one_hot(labels, n).float(),
     lambda: [(_ints(0,2),3), (_ints(1),3), (_ints(3,0,1,1),5)],
     _some_labels,
     {'there should be `n` columns, even if the last classes do not occur':
         lambda labels,n: F.one_hot(labels).float(),
-     'those are whole numbers, `float()` makes fractions of them': lambda labels,n: F.one_hot(labels, n),
+     'those are whole numbers, `float()` makes fractions of them':
+        lambda labels,n: F.one_hot(labels, n),
      'that is on its side: a row for each label, a column for each class':
         lambda labels,n: F.one_hot(labels, n).float().T,
      'those are True and False, `float()` makes 1 and 0 of them':
         lambda labels,n: torch.arange(n)==labels[:,None],
-     'classes count from 0, yours from 1': lambda labels,n: F.one_hot((labels-1)%n, n).float(),
+     'classes count from 0, yours from 1':
+        lambda labels,n: F.one_hot((labels-1)%n, n).float(),
      'the ones stand for other classes: 1 where the class is, 0 elsewhere':
         lambda labels,n: 1-F.one_hot(labels, n).float(),
      'the class number is in the place of the 1':
         lambda labels,n: F.one_hot(labels, n).float()*labels[:,None]}, level=2)
 
 _exercise('softmax(preds)',
-    "probabilities from the scores `preds` [n,c]: `exp` of each score, divided by the sum of its "
-    "row: a tensor [n,c]",
+    "probabilities from the scores `preds` [n,c]: `exp` of each score, divided by the "
+    "sum of its row: a tensor [n,c]",
     lambda preds: torch.softmax(preds.double(), dim=1).float(),
-    lambda: [(_floats([0,0]),), (_floats([1,2,3]),), (_floats([1,2],[3,0]),), (_floats([-2,0.5,1],[0,0,4],[1,1,1]),)],
+    lambda: [(_floats([0,0]),), (_floats([1,2,3]),), (_floats([1,2],[3,0]),),
+        (_floats([-2,0.5,1],[0,0,4],[1,1,1]),)],
     lambda rnd: eighths(rnd, 1, (1,4), (2,5)),
     {'divide by the sum of each row, `sum(1, keepdim=True)`, not of everything':
         lambda preds: preds.exp()/preds.exp().sum(),
@@ -683,9 +776,11 @@ _exercise('softmax(preds)',
         lambda preds: preds.exp()/preds.exp().sum(0),
      'without `keepdim=True` the sums lie along the wrong axis':
         lambda preds: preds.exp()/preds.exp().sum(1),
-     'without `exp` shares can be negative': lambda preds: preds/preds.sum(1, keepdim=True),
+     'without `exp` shares can be negative':
+        lambda preds: preds/preds.sum(1, keepdim=True),
      'that is `exp` only, divide by the sum of the row': lambda preds: preds.exp(),
-     'that is a sigmoid for each score, its rows do not add up to 1': lambda preds: preds.sigmoid(),
+     'that is a sigmoid for each score, its rows do not add up to 1':
+        lambda preds: preds.sigmoid(),
      'those are logarithms of probabilities': lambda preds: preds.log_softmax(1),
      'that gives everything to the largest score':
         lambda preds: F.one_hot(preds.argmax(1), preds.shape[1]).float()}, level=2)
@@ -695,13 +790,14 @@ def _scores(rnd):
     n,k = rnd.randint(1, 4),rnd.randint(2, 4)
     return *eighths(rnd, 1, n, k),_labels(rnd, n, k)
 
-_ten = [(_floats([0,0]), _ints(1)), (_floats([1,2,3]), _ints(2)), (_floats([1,2],[3,0.5]), _ints(0,0)),
+_ten = [(_floats([0,0]), _ints(1)), (_floats([1,2,3]), _ints(2)),
+    (_floats([1,2],[3,0.5]), _ints(0,0)),
         (_floats([1,0,-1],[2,0,0],[0,-1,1]), _ints(0,1,2))]
 
 _exercise('cross_entropy(preds, labels)',
-    "the mean, over images, of minus the logarithm of the probability (softmax) that the scores "
-    "`preds` [n,c] give to the right class, `labels` int64 [n]; scores may be as large as 1000: "
-    "one number, as a tensor that has a slope",
+    "the mean, over images, of minus the logarithm of the probability (softmax) that "
+    "the scores `preds` [n,c] give to the right class, `labels` int64 [n]; scores may "
+    "be as large as 1000: one number, as a tensor that has a slope",
     lambda preds,labels: F.cross_entropy(preds, labels),
     lambda: [*_ten, (_floats([1000,0],[0,-1000]), _ints(0,1))], _scores,
     {'the minus is missing: the logarithm of a probability is below 0':
@@ -712,13 +808,17 @@ _exercise('cross_entropy(preds, labels)',
         lambda preds,labels: -_of_labels(preds.log_softmax(0), labels).mean(),
      'that averages all classes, only the probability of the right one counts':
         lambda preds,labels: -preds.log_softmax(1).mean(),
-     'the logarithm is missing': lambda preds,labels: -_of_labels(preds.softmax(1), labels).mean(),
+     'the logarithm is missing':
+        lambda preds,labels: -_of_labels(preds.softmax(1), labels).mean(),
      'the softmax is missing': lambda preds,labels: -_of_labels(preds, labels).mean(),
      'that is the softmax twice: `F.cross_entropy` takes scores':
         lambda preds,labels: F.cross_entropy(preds.softmax(1), labels),
-     'exp(1000) is too large for a float: take the largest score of each row away first, or use `logsumexp`':
-         lambda preds,labels: -_of_labels((preds.exp()/preds.exp().sum(1, keepdim=True)).log(), labels).mean(),
-     'the probability rounds to 0, and the logarithm of 0 is infinite: use `logsumexp` or `log_softmax`':
+     'exp(1000) is too large for a float: take the largest score of each row away '
+     'first, or use `logsumexp`':
+         lambda preds,labels: -_of_labels(
+            (preds.exp()/preds.exp().sum(1, keepdim=True)).log(), labels).mean(),
+     'the probability rounds to 0, and the logarithm of 0 is infinite: use `logsumexp` '
+     'or `log_softmax`':
         lambda preds,labels: -_of_labels(preds.softmax(1).log(), labels).mean(),
      '`item()` makes a plain number, from which no slope can go back':
         lambda preds,labels: F.cross_entropy(preds, labels).item()},
@@ -731,22 +831,28 @@ def _one_best(args):
     return bool((top[:,0]>top[:,1]).all())
 
 _exercise('digit_accuracy(preds, labels)',
-    "the share of images whose highest score, in `preds` [n,c], belongs to the right class, "
-    "`labels` int64 [n]: a number in 0..1",
-    lambda preds,labels: torch.as_tensor(np.mean(preds.numpy().argmax(1)==labels.numpy())),
-    lambda: [_ten[1], (_floats([1,2],[3,0.5]), _ints(1,1)), (_three, _ints(2,1,1)), (_three, _ints(1,0,1)), _ten[3]],
+    "the share of images whose highest score, in `preds` [n,c], belongs to the right "
+    "class, `labels` int64 [n]: a number in 0..1",
+    lambda preds,labels: torch.as_tensor(
+        np.mean(preds.numpy().argmax(1)==labels.numpy())),
+    lambda: [_ten[1], (_floats([1,2],[3,0.5]), _ints(1,1)), (_three, _ints(2,1,1)),
+        (_three, _ints(1,0,1)), _ten[3]],
     lambda rnd: _until(_one_best, lambda: _scores(rnd)),
     {'the class is where the highest score is, `argmax`, not the score itself':
         lambda preds,labels: (preds.max(1).values==labels).float().mean(),
      'that looks down the columns, the scores of an image are a row: `argmax(1)`':
         lambda preds,labels: (preds.argmax(0)==labels).float().mean(),
-     'with `keepdim` or a column each answer is compared with each label: both should be [n]':
+     'with `keepdim` or a column each answer is compared with each label: both should '
+     'be [n]':
         lambda preds,labels: (preds.argmax(1, keepdim=True)==labels).float().mean(),
-     'that counts, the share is the mean': lambda preds,labels: (preds.argmax(1)==labels).sum(),
+     'that counts, the share is the mean':
+        lambda preds,labels: (preds.argmax(1)==labels).sum(),
      'that is an answer for each image, the mean is missing':
         lambda preds,labels: preds.argmax(1)==labels,
-     'that is the share of wrong answers': lambda preds,labels: (preds.argmax(1)!=labels).float().mean(),
-     'that is the lowest score': lambda preds,labels: (preds.argmin(1)==labels).float().mean(),
+     'that is the share of wrong answers':
+        lambda preds,labels: (preds.argmax(1)!=labels).float().mean(),
+     'that is the lowest score':
+        lambda preds,labels: (preds.argmin(1)==labels).float().mean(),
      'above 0 is the rule for one score: of several, the highest wins':
         lambda preds,labels: ((preds>0).long().argmax(1)==labels).float().mean()})
 
@@ -766,13 +872,14 @@ def _conv(image, kernel, padding=0):
 def _over_windows(each, **kwargs):
     def f(image, kernel):
         rows = _windows(image, kernel, **kwargs)
-        return torch.stack([torch.stack([each(o, kernel) for o in row]) for row in rows])
+        return torch.stack([torch.stack([each(o, kernel) for o in row])
+                for row in rows])
     return f
 
 _ramp = torch.arange(12.).view(3, 4)
 _exercise('convolve(image, kernel)',
-    "at each place where `kernel` [i,j] lies inside `image` [h,w], the sum of its numbers "
-    "times those under it: a float tensor [h-i+1,w-j+1]",
+    "at each place where `kernel` [i,j] lies inside `image` [h,w], the sum of its "
+    "numbers times those under it: a float tensor [h-i+1,w-j+1]",
     _conv,
     lambda: [(_ramp, _floats([1,0],[0,-2])), (_floats([1,2],[3,5]), _floats([1])),
              (_ramp, _floats([1,2,4])), (_ramp.T.contiguous(), _floats([3],[1]))],
@@ -808,19 +915,21 @@ def _normed(axis=0, unbiased=False, spread=lambda var,eps: (var+eps).sqrt(), mea
     return f
 
 _exercise('batch_norm(x, gamma, beta, eps)',
-    "batch norm in training: each column of `x` [n,c] minus its mean, divided by the root of "
-    "its variance (the mean squared distance from the mean) plus `eps`, then times `gamma` "
-    "[c] plus `beta` [c]: a tensor [n,c]",
+    "batch norm in training: each column of `x` [n,c] minus its mean, divided by the "
+    "root of its variance (the mean squared distance from the mean) plus `eps`, then "
+    "times `gamma` [c] plus `beta` [c]: a tensor [n,c]",
     lambda x,gamma,beta,eps: F.batch_norm(x.double(), None, None, gamma.double(),
         beta.double(), True, eps=eps).float(),
     lambda: [(_floats([1],[3]), _floats(1), _floats(0), 1e-5),
              (_floats([1,2],[3,-4]), _floats(2,1), _floats(0,5), 1e-5),
              (_floats([1,2,0],[3,-4,0],[8,0,0]), _floats(2,-1,1), _floats(0,5,1), 1.)],
-    lambda rnd: _until(lambda o: o[-1]>0.1 or o[0].var(0).min()>1, lambda: _a_batch(rnd)),
+    lambda rnd: _until(lambda o: o[-1]>0.1 or o[0].var(0).min()>1,
+        lambda: _a_batch(rnd)),
     {'the variance divides by n here, `var(0, unbiased=False)`, not by n-1':
         _normed(unbiased=True),
      'each column has its own mean and variance, not each row: axis 0': _normed(1),
-     'each column has its own mean and variance, yours are of all numbers': _normed(None),
+     'each column has its own mean and variance, yours are of all numbers':
+        _normed(None),
      '`eps` is added to the variance, before the root': _normed(
         spread=lambda var,eps: var.sqrt()+eps),
      'the root is missing: divide by the spread, not by the variance': _normed(
@@ -828,7 +937,8 @@ _exercise('batch_norm(x, gamma, beta, eps)',
      '`eps` is missing, and a column of equal numbers divides by 0': _normed(
         spread=lambda var,eps: var.sqrt()),
      'the mean is not taken away': _normed(mean=False),
-     '`gamma` is missing': _normed(scale=False), '`beta` is missing': _normed(shift=False),
+     '`gamma` is missing':
+        _normed(scale=False), '`beta` is missing': _normed(shift=False),
      '`gamma` and `beta` are missing': _normed(scale=False, shift=False),
      'that multiplies by the root, it should divide': _normed(
         spread=lambda var,eps: 1/(var+eps).sqrt())}, level=2)
@@ -837,7 +947,8 @@ def _by_adam(p, g, m, v, t, lr, beta1, beta2, eps):
     "PyTorch's Adam, put into the middle of a training"
     p = torch.nn.Parameter(p.clone())
     opt = torch.optim.Adam([p], lr=lr, betas=(beta1,beta2), eps=eps)
-    opt.state[p] = dict(step=torch.tensor(t-1.), exp_avg=m.clone(), exp_avg_sq=v.clone())
+    opt.state[p] = dict(step=torch.tensor(t-1.), exp_avg=m.clone(),
+        exp_avg_sq=v.clone())
     p.grad = g
     opt.step()
     return p.detach(),opt.state[p]['exp_avg'],opt.state[p]['exp_avg_sq']
@@ -860,19 +971,23 @@ def _a_step(rnd):
     p,g,m,v = eighths(rnd, 4, rnd.randint(1, 3), lo=-16, hi=16)
     t,start = rnd.randint(1, 5),rnd.random()<0.3
     rates = rnd.choice([0.125,0.5]),rnd.choice([0.5,0.9]),rnd.choice([0.75,0.99])
-    return p,g,m*(not start),v.abs()*(not start),1 if start else t,*rates,rnd.choice([1e-8,0.5])
+    m,v,t = m*(not start),v.abs()*(not start),1 if start else t
+    return p,g,m,v,t,*rates,rnd.choice([1e-8,0.5])
 
 _exercise('adam_step(p, g, m, v, t, lr, beta1, beta2, eps)',
-    "step `t` (from 1) of Adam: with the gradient `g`, `m` becomes beta1*m+(1-beta1)*g, and "
-    "`v` becomes beta2*v+(1-beta2)*g**2; both, divided by 1-beta**t, give the step, -lr * m / "
-    "(root of v + eps): a tuple of the new `p`, `m` and `v`, float tensors of one shape",
+    "step `t` (from 1) of Adam: with the gradient `g`, `m` becomes "
+    "beta1*m+(1-beta1)*g, and `v` becomes beta2*v+(1-beta2)*g**2; both, divided by "
+    "1-beta**t, give the step, -lr * m / (root of v + eps): a tuple of the new `p`, "
+    "`m` and `v`, float tensors of one shape",
     _by_adam,
     lambda: [(_floats(1), _floats(2), _floats(0), _floats(0), 1, 0.5, 0.5, 0.75, 1e-8),
-             (_floats(1,-1), _floats(2,3), _floats(1,0), _floats(4,1), 3, 0.5, 0.9, 0.99, 0.5)],
+             (_floats(1,-1), _floats(2,3), _floats(1,0), _floats(4,1), 3, 0.5, 0.9,
+                 0.99, 0.5)],
     _a_step,
     {'both averages start from 0 and are too small at first: divide them by 1-beta**t':
         _adam(correct=(0,0)),
-     'the average of the gradients is to be divided by 1-beta1**t': _adam(correct=(0,1)),
+     'the average of the gradients is to be divided by 1-beta1**t':
+        _adam(correct=(0,1)),
      'the average of the squares is to be divided by 1-beta2**t': _adam(correct=(1,0)),
      'that goes uphill': _adam(sign=1),
      'the root is missing: divide by the root of `v`': _adam(power=1),
@@ -899,17 +1014,20 @@ def _a_block(rnd):
 _center = torch.zeros(1, 1, 3, 3)
 _center[0,0,1,1] = 1
 _exercise('residual_block(x, w1, w2)',
-    "two convolutions with a ReLU between them, of kernels `w1` and `w2` [c,c,3,3] and a "
-    "padding of 1; to what they make of `x` [n,c,h,w], `x` itself is added, and a ReLU comes "
-    "last: a tensor [n,c,h,w]",
+    "two convolutions with a ReLU between them, of kernels `w1` and `w2` [c,c,3,3] and "
+    "a padding of 1; to what they make of `x` [n,c,h,w], `x` itself is added, and a "
+    "ReLU comes last: a tensor [n,c,h,w]",
     _residual,
-    lambda: [(_floats([[[2.]]]), _center, _center), (_floats([[[-2.]]]), _center, _center),
+    lambda: [(_floats([[[2.]]]), _center, _center),
+        (_floats([[[-2.]]]), _center, _center),
              (_floats([[[3.,-1.]]]), -_center, _center*2),
              (_floats([[[3.,-1.],[1.,2.]]]), _center, _center.flip(-1)-_center*4)],
     _a_block,
-    {'the shortcut is missing: add `x`': lambda x,w1,w2: _conv3(_conv3(x, w1).relu(), w2).relu(),
+    {'the shortcut is missing: add `x`':
+        lambda x,w1,w2: _conv3(_conv3(x, w1).relu(), w2).relu(),
      'the last ReLU is missing': lambda x,w1,w2: x+_conv3(_conv3(x, w1).relu(), w2),
-     'the ReLU between the two is missing': lambda x,w1,w2: (x+_conv3(_conv3(x, w1), w2)).relu(),
+     'the ReLU between the two is missing':
+        lambda x,w1,w2: (x+_conv3(_conv3(x, w1), w2)).relu(),
      'the last ReLU comes after adding `x`, not before':
         lambda x,w1,w2: x+_conv3(_conv3(x, w1).relu(), w2).relu(),
      '`x` is added at the end, not already after the first convolution':
@@ -974,25 +1092,29 @@ def _right_course(model, batches, valid, lr, epochs):
             with torch.no_grad():
                 for p,g in zip(model.parameters(), grads): p -= lr*g
         model.eval()
-        with torch.no_grad(): out.append(((model(valid[0]).flatten()-valid[1])**2).mean())
+        with torch.no_grad():
+            out.append(((model(valid[0]).flatten()-valid[1])**2).mean())
     return out
 
 _PILE = 'the gradients pile up'
 _EACH = 'targets [n] are compared with scores [n,1], each with each'
 _MODE = 'the validation runs as if it were training: `model.eval()`'
 _exercise('fit(model, batches, valid, lr, epochs)',
-    "train `model` (its scores are [n,1]) with SGD on `batches`, pairs of inputs and float "
-    "targets [n], by the mean squared error; after each epoch, measure it on the pair `valid`, "
-    "with batch norm in its second mode: a list of these validation losses",
+    "train `model` (its scores are [n,1]) with SGD on `batches`, pairs of inputs and "
+    "float targets [n], by the mean squared error; after each epoch, measure it on the "
+    "pair `valid`, with batch norm in its second mode: a list of these validation "
+    "losses",
     _right_course,
     lambda: [(_Course(1, 1, 1),), (_Course(2, 1, 3),), (_Course(3, 3, 2),)],
     lambda rnd: (_Course(rnd.randint(0, 99), rnd.randint(1, 3), rnd.randint(1, 4)),),
     {f'one fault is left: {_PILE}': _course_by(clear=False),
      f'one fault is left: {_EACH}': _course_by(column=False),
      f'one fault is left: {_MODE}': _course_by(judge=False),
-     f'two faults are left: {_PILE}, and {_EACH}': _course_by(clear=False, column=False),
+     f'two faults are left: {_PILE}, and {_EACH}':
+        _course_by(clear=False, column=False),
      f'two faults are left: {_PILE}, and {_MODE}': _course_by(clear=False, judge=False),
-     f'two faults are left: {_EACH}, and {_MODE}': _course_by(column=False, judge=False),
+     f'two faults are left: {_EACH}, and {_MODE}':
+        _course_by(column=False, judge=False),
      'all three faults are left': _course_by(False, False, False),
      'after the first epoch it never goes back to training: `model.train()`':
         _course_by(back=False),
@@ -1002,7 +1124,8 @@ _exercise('fit(model, batches, valid, lr, epochs)',
 def _as_pairs(f, base, name, values, seeds):
     "The runs of a plan in an order of their own, as lists of pairs"
     runs = f(base, name, values, seeds)
-    if not isinstance(runs, list) or not all(isinstance(o, dict) for o in runs): return runs
+    if not isinstance(runs, list) or not all(isinstance(o, dict) for o in runs):
+        return runs
     return sorted(sorted(o.items()) for o in runs)
 
 def _all_runs(base, name, values, seeds):
@@ -1010,23 +1133,27 @@ def _all_runs(base, name, values, seeds):
 
 def _one_dict(base, name, values, seeds):
     run = dict(base)
-    return [run for s in seeds for v in values if run.update({name:v, 'seed':s}) is None]
+    return [run for s in seeds for v in values
+            if run.update({name:v, 'seed':s}) is None]
 
 def _a_question(rnd):
-    base = {'lr':rnd.choice([0.1,0.5]), 'epochs':rnd.randint(1, 5), 'norm':False, 'seed':0}
+    base = {'lr':rnd.choice([0.1,0.5]), 'epochs':rnd.randint(1, 5), 'norm':False,
+        'seed':0}
     name = rnd.choice(['lr','epochs','norm'])
-    values = [False,True] if name=='norm' else rnd.sample([1,2,3,4,8], rnd.randint(2, 3))
+    values = [False,True] if name=='norm' else rnd.sample([1,2,3,4,8],
+        rnd.randint(2, 3))
     return base,name,values,rnd.sample(range(1, 50), rnd.randint(2, 4))
 
 _plan = {'lr':0.1, 'epochs':3, 'norm':False, 'seed':0}
 _exercise('ablation(base, name, values, seeds)',
-    "the runs that tell whether the setting `name` matters: for each of `values` and each of "
-    "`seeds` one run, a dict like `base` but for these two (the seed is in 'seed'): a list of "
-    "dicts, in any order",
+    "the runs that tell whether the setting `name` matters: for each of `values` and "
+    "each of `seeds` one run, a dict like `base` but for these two (the seed is in "
+    "'seed'): a list of dicts, in any order",
     _all_runs,
     lambda: [(_plan, 'norm', [False,True], [1,2]), (_plan, 'epochs', [1,3,5], [7,8])],
     _a_question,
-    {'one seed only, so that a difference may be chance: each value runs with each seed':
+    {'one seed only, so that a difference may be chance: each value runs with each '
+     'seed':
         lambda base,name,values,seeds: _all_runs(base, name, values, seeds[:1]),
      'the seeds are not used, so that a difference may be chance':
         lambda base,name,values,seeds: [dict(base, **{name:o}) for o in values],
@@ -1040,9 +1167,11 @@ _exercise('ablation(base, name, values, seeds)',
      'the other settings are missing: a run is a whole `base`':
         lambda base,name,values,seeds: _all_runs({}, name, values, seeds),
      'only the seeds change, the setting itself stays what it was':
-        lambda base,name,values,seeds: [dict(base, seed=s) for s in seeds for v in values],
+        lambda base,name,values,seeds: [
+            dict(base, seed=s) for s in seeds for v in values],
      'each value runs with each seed, but the run does not say with which':
-        lambda base,name,values,seeds: [dict(base, **{name:v}) for s in seeds for v in values],
+        lambda base,name,values,seeds: [
+            dict(base, **{name:v}) for s in seeds for v in values],
      'the setting goes by its own name, not by the word "name"':
         lambda base,name,values,seeds: [dict(base, name=v, seed=s)
                                         for s in seeds for v in values]},
@@ -1071,8 +1200,9 @@ def _tested(f, split):
     return {**out, 'a share of right answers':min(right/len(labels), 0.992)}
 
 _exercise('small_net(images)',
-    "a trained network, an `nn.Module` of fewer than 20,000 parameters, that maps images, "
-    "float [n,1,28,28] in 0..1, to scores [n,10], and names at least 99.2 % of the 10,000 "
-    "test images rightly",
-    _wanted, lambda: [('valid',)], lambda rnd: ('valid',), {}, apply=_tested, n=1, tol=1e-9,
+    "a trained network, an `nn.Module` of fewer than 20,000 parameters, that maps "
+    "images, float [n,1,28,28] in 0..1, to scores [n,10], and names at least 99.2 % of "
+    "the 10,000 test images rightly",
+    _wanted, lambda: [('valid',)], lambda rnd: ('valid',), {}, apply=_tested, n=1,
+    tol=1e-9,
     level=3)
