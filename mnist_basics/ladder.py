@@ -72,7 +72,7 @@ RUNGS = (
 
 # %% ../nbs/09_ladder.ipynb #154f95a0
 def choose(
-    stages=None, # Names in a list, or one string with commas; None means all not `asked`
+    stages=None, # Names in a list, or in one string; None means all not `asked`
     rungs=RUNGS, # The rungs that exist
 )->list: # Those of `stages`, in the order of the ladder
     "The rungs that belong to `stages`"
@@ -163,7 +163,8 @@ def ladder_lines(
     digits=None, # Which digits; the heading then comes before the first record
 ): # Yields lines of text: a heading, then one for each record
     "The ladder as lines of a table, each as soon as its record comes"
-    columns = ['stage',*(o.stage for o in rungs)],['what it is',*(o.what for o in rungs)]
+    columns = [['stage',*(o.stage for o in rungs)],
+               ['what it is',*(o.what for o in rungs)]]
     wide = [max(map(len, names)) for names in columns]
     def heading(per_class):
         return _line(wide, 'stage', 'what it is', 'parameters', 'accuracy',
@@ -173,7 +174,8 @@ def ladder_lines(
         if i==0 and digits is None: yield heading(o['per_class'])
         shares = _shares(o['per_class'])[1]
         figures = f"{o['parameters']:,}",f"{o['accuracy']:.4f}",shares
-        yield _line(wide, o['stage'], o['what'], *figures, f"{o['seconds']:.2f}"*seconds)
+        secs = f"{o['seconds']:.2f}"*seconds
+        yield _line(wide, o['stage'], o['what'], *figures, secs)
 
 def _shares(per_class):
     "Heading and figure for both of two digits; of more, for the one that is read worst"
@@ -208,7 +210,8 @@ TEN_RUNGS = (
     Rung('baseline', 'pixel similarity', train_baseline, blank=_blank_baseline),
     Rung('linear_model', 'one score a digit', train_softmax, blank=_digits(make_flat),
          fast=True),
-    Rung('mlp', '100 hidden units', train_hidden, blank=_digits(make_hidden), fast=True),
+    Rung('mlp', '100 hidden units', train_hidden, blank=_digits(make_hidden),
+         fast=True),
     Rung('resnet18', '18 layers', train_resnet18, blank=_blank_deep, asked=True,
          fast=True),
     Rung('ten_digits', 'small convolutions', train_small, blank=_digits(make_cnn),
@@ -278,7 +281,8 @@ class ModelCache:
     )->Path: # The file need not exist
         "The file that keeps this model"
         what,which = re.sub(r'\W+', '-', rung.what),''.join(map(str, digits))
-        parts = rung.stage,what,which,seed,torch.device(device or 'cpu').type,rung.precision
+        kind = torch.device(device or 'cpu').type
+        parts = rung.stage,what,which,seed,kind,rung.precision
         return self.folder/f"{'-'.join(map(str, parts))}.safetensors"
 
     def note(self,
