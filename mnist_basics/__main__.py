@@ -7,7 +7,6 @@ __all__ = ['leave', 'hear', 'main', 'program', 'finish']
 
 # %% ../nbs/15a_program.ipynb #e77538c9
 import atexit, os, signal, sys
-from contextlib import suppress
 
 # %% ../nbs/15a_program.ipynb #e236c1a8
 def leave(
@@ -42,7 +41,8 @@ def program()->int: # Exit code, which only a traceback comes before
     code = [1]
     def end():
         for o in (sys.stdout,sys.stderr):
-            with suppress(OSError, ValueError): o and o.flush()
+            try: o and o.flush()
+            except (OSError,ValueError): pass # Nobody listens any more
         os._exit(code[0])
     atexit.register(end) # First, so that it comes last
     try: code[0] = main()
