@@ -917,6 +917,22 @@ def test_each_lesson_has_two_or_three():
     for o in LESSONS: assert 2 <= sum("\ncheck('" in s for s, _, _ in PAGES[f'{o}.ipynb']) <= 3, o
 
 
+def test_whose_turn_it_is():
+    "Behind each invitation stand an empty function or class, and a folded solution that proves itself"
+    seen = []
+    for page in sorted((ROOT/'nbs').glob('0*.ipynb')):
+        cells = json.loads(page.read_text(encoding='utf-8'))['cells']
+        for i, c in enumerate(cells):
+            if '**Your turn, ●' not in ''.join(c['source']): continue
+            stub, solution = [o for o in cells[i+1:i+4] if o['cell_type'] == 'code' and not o['source'][0].startswith('from ')][:2]
+            text = ''.join(solution['source'])
+            assert stub['outputs'] and '"' in ''.join(stub['source']), (page.name, i)
+            assert text.startswith('#| code-fold: true\n#| code-summary: "A solution"\n') and '\nassert ' in text, (page.name, i)
+            assert solution['metadata'] == {'cellView': 'form', 'jupyter': {'source_hidden': True}}, (page.name, i)
+            seen.append(page.name)
+    assert len(seen) >= 35 and len(set(seen)) >= 16
+
+
 def test_the_index_has_them_all_with_their_marks():
     page = json.loads((ROOT/'nbs'/'12_exercises.ipynb').read_text(encoding='utf-8'))['cells']
     table = next(o for o in (''.join(c['source']) for c in page) if '| how hard |' in o)
