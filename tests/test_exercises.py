@@ -926,7 +926,7 @@ def test_whose_turn_it_is():
             if '**Your turn, ●' not in ''.join(c['source']): continue
             stub, solution = [o for o in cells[i+1:i+4] if o['cell_type'] == 'code' and not o['source'][0].startswith('from ')][:2]
             text = ''.join(solution['source'])
-            assert stub['outputs'] and '"' in ''.join(stub['source']), (page.name, i)
+            assert stub['outputs'], (page.name, i)
             assert text.startswith('#| code-fold: true\n#| code-summary: "A solution"\n') and '\nassert ' in text, (page.name, i)
             assert solution['metadata'] == {'cellView': 'form', 'jupyter': {'source_hidden': True}}, (page.name, i)
             seen.append(page.name)
