@@ -6,7 +6,7 @@ import {loadDigits, training} from "./train.js";
 const BENDS_STYLE = `
 .target { fill: var(--blue); } .knot { fill: var(--paper); stroke: var(--orange); stroke-width: 2.5; } .knot.on { fill: var(--orange); }`;
 
-// The network 1-n-1 that goes through these points, a ReLU for each bend; the first one, at the left end, gives the slope to begin with
+// The network 1-n-1 that goes through these points, a ReLU a bend; the first, at the left end, gives the slope to begin with
 function netOf(points) {
   const slopes = points.slice(1).map(([x, y], i) => (y - points[i][1]) / (x - points[i][0]));
   return [{w: Float64Array.from(slopes, () => 1), b: Float64Array.from(slopes, (_, i) => -points[i][0])},

@@ -4,7 +4,7 @@ import {attr, bold, button, calm, check, choice, explorable, fmt, h, label, larg
 
 const NAMES = ["a", "b", "c"], TIMES = ["t²", "t", "1"], HEIGHTS = [0.2, 2, 20, 60, 200, 600, 2000]; // contours: multiples of the least loss
 const RAW = "time in seconds";
-const VIEWS = { // ranges of the sliders and of the map, and the rate to begin with
+const VIEWS = { // ranges of sliders and map, and the first rate
   [RAW]: {sliders: [[-2, 3], [-30, 30], [-50, 150]], map: [[-1, 2.5], [-20, 120]], lr: 1e-5, rates: [-7, -3]},
   "time standardized": {sliders: [[-10, 50], [-30, 30], [-30, 50]], map: [[-5, 45], [-25, 25]], lr: 0.1, rates: [-4, 0.25]},
 };
@@ -14,7 +14,7 @@ function standardize(time) {
   return time.map(o => (o - m) / sd);
 }
 
-// The best a, b, c: all slopes are zero, three equations solved by elimination; `dot` is the mean product of two columns
+// The best a, b, c: three equations solved by elimination; `dot` is the mean product of two columns
 function best(dot) {
   const rows = range(3, i => range(4, j => dot(i, j)));
   rows.forEach((row, i) => rows.forEach((other, k) => {
@@ -24,7 +24,7 @@ function best(dot) {
   return rows.map((row, i) => row[3] / row[i]);
 }
 
-// Where the loss over a and c, with b at its best, exceeds the least loss by `excess`: an ellipse, since the loss is a quadratic
+// Where the loss over a and c, with b at its best, exceeds the least by `excess`: an ellipse
 function contour(dot, [a0, , c0], excess) {
   const aa = dot(0, 0), ac = dot(0, 2), u = Math.sqrt(excess / aa), v = Math.sqrt(excess / (dot(2, 2) - ac * ac / aa));
   return range(121, i => {
@@ -35,7 +35,7 @@ function contour(dot, [a0, , c0], excess) {
 
 const paths = names => names.split(" ").map(o => s("path", {class: o}));
 
-// One gradient as a bar: what measurements give, down to the left and up to the right
+// One gradient as a bar: its parts, down to the left and up to the right
 function meter(name) {
   const bars = paths("left share chosen zero sum"), [total, wish, scale] = ["b", "span", "span"].map(o => h(o)), part = h("p", {class: "part"});
   const el = h("div", {class: "meter"}, part, s("svg", {viewBox: "0 0 400 26", preserveAspectRatio: "none", class: "bar", "aria-hidden": "true"}, s("rect", {y: 4, width: 400, height: 18, class: "ground"}), ...bars), h("div", {class: "tools line small"}, h("span", {}, `${name}: `, total, wish), scale));
@@ -61,8 +61,8 @@ function meter(name) {
 }
 
 const COASTER_STYLE = `
-.bar { height: 26px; } .line { justify-content: space-between; gap: 0 .8rem; } .share { fill: var(--blue); stroke: var(--paper); stroke-width: .6; vector-effect: non-scaling-stroke; }
-.chosen, .dot { fill: var(--orange); } .left { fill: var(--muted); } .measured { stroke: var(--blue); stroke-width: 7.2; stroke-linecap: round; } .zero, .sum { stroke: var(--ink); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+.bar { height: 26px; } .line { justify-content: space-between; gap: 0 .8rem; } .share { fill: var(--blue); stroke: var(--paper); stroke-width: .6; }
+.chosen, .dot { fill: var(--orange); } .left { fill: var(--muted); } .measured { stroke: var(--blue); stroke-width: 7.2; stroke-linecap: round; } .zero, .sum { stroke: var(--ink); stroke-width: 1.5; } .bar path { vector-effect: non-scaling-stroke; }
 .arrow, .of, .cross { stroke: var(--orange); stroke-width: 1.7; fill: none; } .sum { stroke: var(--orange); stroke-width: 3; } .cut .arrow { stroke-dasharray: 2 4; } .of { stroke-width: 3.5; }
 .ring, .best { fill: none; stroke: var(--ink); stroke-width: 1.5; } .contour { stroke-width: 1; opacity: .8; } .loss { font-size: 1.5rem; font-weight: 650; line-height: 1.2; }`;
 
@@ -74,7 +74,7 @@ function build({cols, host, values: {time, speed, params: start}}) {
 
   // ---- the numbers
   const now = () => look(net, inputs, speed, mse), note = () => path.push({w: [...net[0].w], loss: now().loss});
-  const begin = () => { path = []; note(); }; // a new start, from where the parameters are
+  const begin = () => { path = []; note(); }; // from where the parameters are
   const shown = v => finite(v) ? fmt(v) : "infinite", seconds = v => fmt(v, 0), lossWords = () => `The loss is ${shown(now().loss)}.`;
 
   // ---- what is seen
@@ -194,7 +194,10 @@ function build({cols, host, values: {time, speed, params: start}}) {
     restart();
   }
 
-  chart.drag(x => choose(time.reduce((near, t, j) => Math.abs(t - x) < Math.abs(time[near] - x) ? j : near, 0)));
+  chart.drag(x => {
+    const near = time.reduce((near, t, j) => Math.abs(t - x) < Math.abs(time[near] - x) ? j : near, 0);
+    if (near !== chosen) choose(near);
+  });
   const cut = toggle("Detach the predictions", on => {
     walk.stop();
     detached = on;

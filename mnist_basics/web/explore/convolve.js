@@ -12,7 +12,7 @@ function slide(image, side, kernel) {
   return res;
 }
 
-// How far two maps rise and fall together: 1 always, -1 never; 0 if one of them is flat
+// How far two maps rise and fall together, -1 to 1; 0 if one is flat
 function alike(a, b) {
   const ma = mean(a), mb = mean(b);
   let ab = 0, aa = 0, bb = 0;
@@ -24,15 +24,16 @@ function build({cols, values: {image: lines, kernels, learned}}) {
   const image = lines.flat(), side = lines.length, out = side - 2, names = Object.keys(kernels), wide = Math.sqrt(learned[0]?.length ?? 9), {el: says, say, rest} = sayer();
   if (out < 1 || image.length !== side * side || !names.length || wide % 2 !== 1 || wide > side || ![image, learned, Object.values(kernels)].flat(4).every(Number.isFinite)) throw new Error("it needs a square image and kernels of finite numbers");
   const rim = (wide - 3) / 2, maps = learned.map(o => slide(image, side, o)); // a wider window has a smaller map
-  let kernel, row = Math.floor(out / 2), col = row, chosen = 0, alikes = [];
+  let kernel, made, row = Math.floor(out / 2), col = row, chosen = 0, alikes = [];
   const seen = picture("The image, with the window", side), map = picture("", out), sum = h("p", {class: "sum"}), theirs = picture("The map of the learned kernel", side - wide + 1), compared = h("span");
   const fields = range(9, k => h("input", {type: "number", step: "0.5", "aria-label": `Kernel, row ${Math.floor(k / 3) + 1}, column ${k % 3 + 1}`, oninput: ({target: {value, valueAsNumber: v}}) => {
     if (value === "" || !Number.isFinite(v)) return rest("That is no number: the kernel keeps the last one.");
     kernel[k] = v;
-    go(row, col);
+    slideIt();
+    rest(sum.textContent);
   }}));
   const go = (r, c) => { row = r; col = c; show(); rest(sum.textContent); };
-  const pick = i => { chosen = i; show(); say(compared.textContent); };
+  const pick = i => { chosen = i; compare(); say(compared.textContent); };
   const [rows, columns] = ["Row", "Column"].map((name, k) => slider(`${name} of the window`, {min: 0, max: out - 1, step: 1, show: v => String(v + 1), input: v => k ? go(row, v) : go(v, col)}));
   const units = learned.map((o, i) => {
     const canvas = picture(`Learned kernel ${i + 1}`, wide), likeness = h("span");
@@ -41,7 +42,7 @@ function build({cols, values: {image: lines, kernels, learned}}) {
   });
 
   function show() {
-    const made = slide(image, side, kernel), v = made[row * out + col], parts = kernel.map((w, i) => [w, image[(row + Math.floor(i / 3)) * side + col + i % 3]]).filter(([w, p]) => w && p);
+    const v = made[row * out + col], parts = kernel.map((w, i) => [w, image[(row + Math.floor(i / 3)) * side + col + i % 3]]).filter(([w, p]) => w && p);
     paint(seen, image);
     paint(map, made, true);
     for (const [canvas, size] of [[seen, 3], [map, 1]]) {
@@ -50,8 +51,15 @@ function build({cols, values: {image: lines, kernels, learned}}) {
       context.fillRect(col, row, size, size);
     }
     sum.replaceChildren(`At row ${row + 1}, column ${col + 1}: ${parts.map(([w, p]) => `${fmt(w)} · ${fmt(p)}`).join(" + ") || "nothing but zeros"} = `, bold(fmt(v), v < 0 ? "o" : "b"));
-    label(map, `The map, from ${fmt(Math.min(...made))} to ${fmt(Math.max(...made))}`);
     rows.set(row); columns.set(col);
+  }
+  function slideIt() { // what the window does not change
+    made = slide(image, side, kernel);
+    label(map, `The map, from ${fmt(Math.min(...made))} to ${fmt(Math.max(...made))}`);
+    show();
+    compare();
+  }
+  function compare() {
     if (!learned.length) return;
     const inner = made.filter((_, i) => [Math.floor(i / out), i % out].every(o => o >= rim && o < out - rim)); // where both windows have the same middle
     alikes = maps.map(o => alike(inner, o));
@@ -65,11 +73,14 @@ function build({cols, values: {image: lines, kernels, learned}}) {
   function load(numbers, words) {
     kernel = numbers.flat();
     fields.forEach((o, k) => { o.value = Number(kernel[k].toFixed(3)); });
-    show();
+    slideIt();
     say(words);
   }
   const at = (share, size) => Math.max(0, Math.min(out - 1, Math.floor(share * size) - (size - out) / 2));
-  for (const [canvas, size] of [[seen, side], [map, out]]) drag(canvas, (across, down) => go(at(down, size), at(across, size)));
+  for (const [canvas, size] of [[seen, side], [map, out]]) drag(canvas, (across, down) => {
+    const r = at(down, size), c = at(across, size);
+    if (r !== row || c !== col) go(r, c);
+  });
   cols.append(stack(h("div", {class: "pics two"}, figure(seen, "the image and the window"), figure(map, "the map: blue above zero, orange below")), sum, rows.el, columns.el),
     stack(tools(choice("Kernel", names, names[0], o => load(kernels[o], `The kernel for ${o}.`))), h("div", {class: "pics kernel"}, ...fields),
       tools(button("All zero", () => load(Array(9).fill(0), "A kernel of zeros sees nothing.")), button("Turn the signs", () => load(kernel.map(v => -v || 0), "The signs are turned: so is the map."))), says));

@@ -57,7 +57,7 @@ export function backward(net, {n, inputs}, slopes) {
   return grads;
 }
 
-// All of a step but the step: predictions, their loss, its slopes for them, and for all weights and biases
+// All of a step but the step: predictions, loss, and its slopes for predictions, weights and biases
 export function look(net, x, targs, lossFunc) {
   const pass = forward(net, x, targs.length), {preds} = pass, {loss, slopes} = lossFunc(preds, targs);
   return {preds, loss, slopes, grads: backward(net, pass, slopes)};

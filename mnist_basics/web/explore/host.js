@@ -1,4 +1,4 @@
-// On the site: each picture of an explorable makes way for the explorable itself, once it comes near the window.
+// On the site: each picture of an explorable makes way for it once it comes near the window.
 
 async function wake(el) {
   try {

@@ -1,4 +1,4 @@
-// What all explorables are made of: a place of their own on a page, sliders, buttons, charts, and words that are spoken.
+// What all explorables are made of: sliders, buttons, charts, spoken words, a place on a page.
 
 const KIT_STYLE = `
 :host { display: block; }
@@ -74,7 +74,7 @@ export function fmt(v, digits = 2) {
   const text = size >= 1e7 || tiny ? v.toExponential(tiny ? 0 : 2) : local(v, digits, digits);
   return minus(text).replace(/^−(0(\.0+)?)$/, "$1");
 }
-// As short as can be, as for marks on an axis
+// As short as can be, for marks on an axis
 export function brief(v, digits = 6) {
   const short = Number(v.toPrecision(digits)), size = Math.abs(short);
   return minus(size >= 1e5 || size && size < 0.001 ? short.toExponential() : local(short, 6));
@@ -119,7 +119,7 @@ export function choice(name, options, value, change) {
   return h("label", {class: "check"}, name, el);
 }
 
-// What happened, in words shown and spoken; with `rest`, once whoever drags rests. `say` answers false: nothing goes on from there
+// What happened, shown and spoken; with `rest`, once whoever drags rests. `say` answers false: nothing goes on from there
 export function sayer() {
   const el = h("p", {class: "says", role: "status", "aria-live": "polite"});
   let later = 0;
@@ -224,7 +224,7 @@ export function paint(canvas, values, signed = false) {
 
 // ---- A place on the page
 
-// As light or dark as the words around it: so it is in every page, notebook and editor
+// As light or dark as the words around it
 function watchTheme(host, box) {
   const look = () => {
     const [r, g, b] = getComputedStyle(host).color.match(/[\d.]+/g).map(Number);
@@ -245,7 +245,7 @@ function dress(root, style) {
   } catch { root.append(h("style", {}, style)); } // browsers from before 2023
 }
 
-// A module for our site and anywidget: `build` fills `cols` from the values that Python gave; it may take its time
+// A module for our site and anywidget: `build` fills `cols` from Python's values; it may take its time
 export const explorable = (question, lead, build, style = "") => ({
   render({model, el}) {
     const host = h("div"), root = host.attachShadow({mode: "open"}), cols = h("div", {class: "cols"});

@@ -1,4 +1,4 @@
-// A digit pulls on its weights; then two thousand of them do, one batch after the other.
+// A digit pulls on its weights; then two thousand do, batch after batch.
 import {look, mnistLoss, sigmoid} from "./engine.js";
 import {bold, button, check, choice, explorable, figure, fmt, h, label, paint, pics, picture, range, rate, runner, sayer, slider, small, stack, tools} from "./kit.js";
 import {TRAIN, loadDigits, training} from "./train.js";
@@ -28,7 +28,9 @@ async function build({cols, host, values}) {
     which.set(chosen);
   }
 
-  function measure() {
+  function measure() { validate(); showOne(); }
+
+  function validate() {
     run.measure().forEach(({i, digit, prob}, k) => {
       const o = worst[k];
       o.text.textContent = `a ${digit}: P(3) = ${fmt(prob)}`;
@@ -37,15 +39,15 @@ async function build({cols, host, values}) {
       paint(o.canvas, digits.image(i));
       label(o.canvas, `A ${digit}`);
     });
-    showOne();
   }
 
-  // Steps on about 64 images, a frame later what has come of them; false at the end
+  // Steps on about 64 images, and in the next two frames what came of it; false at the end
   function some() {
     if (!turn) { turn = run.train(how, Math.round(64 / how.size)); return true; }
     const {most, last} = turn;
+    if (!turn.seen) { turn.seen = true; validate(); return true; }
     turn = null;
-    measure();
+    showOne();
     if (most === 0) return say(`${run.result} No weight moves any more: all probabilities are 0 or 1, and there the sigmoid is flat. Start again, with a smaller rate.`);
     if (last) (run.epochs < goal ? rest : say)(run.result);
     return run.epochs < goal;

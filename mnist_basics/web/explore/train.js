@@ -1,23 +1,23 @@
-// Training on threes and sevens while one watches: data, batches, steps, and what they lead to.
+// Training on threes and sevens while one watches.
 import {forward, look, mnistLoss, sigmoid, step} from "./engine.js";
 import {fmt, h, label, largest, plot, range, upTo} from "./kit.js";
 
 export const TRAIN = 2000;
 const IMAGES = 2400, BUDGET = 5; // milliseconds of a frame that training may take
 
-// Random numbers, evenly from 0 to 1, and the same on each visit
+// Random numbers from 0 to 1, the same on each visit
 function random(seed = 42) {
   return () => (seed = (seed * 1664525 + 1013904223) % 2 ** 32) / 2 ** 32;
 }
 
-// Layers of these sizes, weights and biases normal; each layer's spread by `std`, a function of its inputs
+// Layers of these sizes, normal numbers; each layer's spread by `std`, a function of its inputs
 function newNet(sizes, std) {
   const draw = random(), normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
   const numbers = (n, ins) => Float64Array.from(range(n, () => normal() * std(ins)));
   return sizes.slice(1).map((outs, i) => ({w: numbers(sizes[i] * outs, sizes[i]), b: numbers(outs, sizes[i])}));
 }
 
-// The images of a sprite, 50 in a row, as rows of 784 numbers from 0 to 1: threes and sevens to train on, then others to validate with
+// The images of a sprite, 50 in a row, as rows of 784 numbers: threes and sevens to train on, then others to validate with
 export async function loadDigits(url) {
   const picture = new Image(), height = 28 * IMAGES / 50, bad = what => new Error(`the file with the images, digits.png, ${what}`);
   picture.src = url;
@@ -74,7 +74,7 @@ export function training(digits) {
       run.epochs += last;
       return {most, last};
     },
-    // Loss and accuracy on the validation images, and the eight where the net is most wrong
+    // Loss and accuracy on the validation images, and the eight most wrong
     measure() {
       const {preds} = forward(run.net, x, y.length), {loss} = mnistLoss(preds, y), accuracy = preds.reduce((n, v, i) => n + ((v > 0) === (y[i] === 1)), 0) / y.length;
       const wrongness = i => y[i] === 1 ? -preds[i] : preds[i], worst = y.map((_, i) => i).sort((a, b) => wrongness(b) - wrongness(a)).slice(0, 8);
