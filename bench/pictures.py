@@ -7,10 +7,11 @@ former rule (paper is the median of the picture's edge, ink is all that differs,
 
 The rules were tuned on pictures of `--part tune`: seed A, training digits, its own fonts. What is reported is `--part measure`:
 seed B, MNIST's test digits, other fonts. scikit-learn's 8x8 digits, scaled up, are the one real set from elsewhere, and nothing
-was tuned on them. For each kind the shares of: right and sure, unsure, sure and wrong, refused. Then, for each step of the way
-from picture to ink, what its kinds come to without it.
+was tuned on them. For each kind the shares of: right and sure, unsure, sure and wrong, refused; and of right answers, sure or
+not. Then, for each step of the way from picture to ink, what its kinds come to without it; and last, for the guard, what some
+kinds come to if one thing that it learns from is left out, each guard trained for two epochs.
 
-    python bench/pictures.py [--part measure] [--n 200] [--kinds a,b] [--weights FILE] [--json FILE]
+    python bench/pictures.py [--part measure] [--n 200] [--kinds a,b] [--guards] [--weights FILE] [--json FILE]
 
 `--weights` is a state dict of the recipe's network; without, it is trained first.
 """
@@ -25,7 +26,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from bands import processor
 from mnist_basics import pictures as reading
 from mnist_basics.data import digit_data, mnist
-from mnist_basics.draw import draw_strokes, read_weights, verdict
+from mnist_basics.draw import Distort, draw_strokes, letter, mixture, read_weights, shape, train_guard, verdict
 from mnist_basics.pictures import crop_ink, place_ink, read_digits, read_image
 from mnist_basics.ten_digits import FIVE_VIEWS, DigitClassifier, make_best, train_best
 
@@ -33,6 +34,11 @@ PARTS = dict(tune=(11, 'train'), measure=(2024, 'valid'))  # seed, and whose dig
 ODD = 'ACEFGHJKLMNPQRTUVWXYacdefhkmnprtuvwxy'  # letters that no digit looks like
 
 # ---- One digit on paper
+
+def blown_up(few):
+    "Eight by eight numbers of 0..16 as black on white, 160 by 160 and a margin"
+    img = Image.fromarray(255-(few*255/16).astype(np.uint8)).resize((160,160), Image.Resampling.BICUBIC)
+    return np.pad(np.asarray(img), 20, constant_values=255)
 
 def stamp(digit, side, ink=1.):
     "A digit [28,28] in 0..255 cut to its box and scaled so that its longer side is `side`, in 0..1"
@@ -205,8 +211,17 @@ def photo(rng, digit):
     img.save(out, 'JPEG', quality=int(rng.integers(40, 90)))
     return np.asarray(Image.open(out))
 
+def coarse(rng, digit):
+    "A bitmap of 32 rows, counted in blocks of 4 by 4, and blown up: what came of a digit in the days of few pixels"
+    mark = stamp(digit, 32)
+    wide = max(mark.shape[1], round(min(32, mark.shape[1]*rng.uniform(1, 1.4))))
+    mark = np.asarray(Image.fromarray(mark).resize((wide, mark.shape[0]), Image.Resampling.BICUBIC))>.5
+    sheet = np.zeros((32,32))
+    lay(sheet, mark*1., (32-mark.shape[0])//2, (32-wide)//2)
+    return blown_up(sheet.reshape(8, 4, 8, 4).sum((1,3)))
+
 DIGITS = {o.__name__: o for o in (plain, noisy, falling, shadow, patch, ruled, squared, frame, boxed, table, crumbs, small,
-                                  tight, chalk, pens, photo)}
+                                  tight, chalk, pens, photo, coarse)}
 
 # ---- Several digits
 
@@ -288,15 +303,14 @@ def eights():
     "scikit-learn's 1,797 digits of 8 by 8, 0..16, scaled up as a user would, and what they are"
     from sklearn.datasets import load_digits
     data = load_digits()
-    def up(o): return np.asarray(Image.fromarray(255-(o*255/16).astype(np.uint8)).resize((160,160), Image.Resampling.BICUBIC))
-    return [(np.pad(up(o), 20, constant_values=255), (int(y),)) for o,y in zip(data.images, data.target)]
+    return [(blown_up(o), (int(y),)) for o,y in zip(data.images, data.target)]
 
 def pictures(kind, part, n):
     "`n` pictures of a kind with the digits that they show"
     if kind=='eights': return eights()[:9*n]
     seed,digits = PARTS[part]
     x,y = (o.numpy() for o in mnist(digits))
-    if kind=='untouched': return [(o, (int(t),)) for o,t in zip(x[:10*n], y[:10*n])]
+    if kind=='untouched': return [(o, (int(t),)) for o,t in zip(x[:50*n], y[:50*n])]
     rng,res = np.random.default_rng([seed, *kind.encode()]),[]
     for _ in range(n):
         if kind in DIGITS:
@@ -323,26 +337,35 @@ def former(image):
     if ink.max()<max(0.1, 5*noise): return []
     return [place_ink(crop_ink(np.where(ink<=min(6*noise, ink.max()/2), 0, ink)))]
 
-def outcome(images, truth, probs, believe):
-    "right, unsure, wrong or refused, for the digits found in one picture"
-    if not len(images): return 'refused'
-    said = [(int(p.argmax()), believe(x, p)) for x,p in zip(images, probs)]
+def outcome(said, truth):
+    "right, unsure, wrong or refused, by the digit and the certainty of each answer about one picture"
+    if not said: return 'refused'
     if not all(sure for _,sure in said): return 'unsure'
     return 'right' if tuple(d for d,_ in said)==truth else 'wrong'
 
+def tally(read, truths, network, believe):
+    "The share of each outcome, and of right answers, sure or not, for the images that were read in some pictures"
+    flat = [x for o in read for x in o]
+    probs = iter(network(torch.stack(flat)) if flat else ())
+    row = dict(right=0, unsure=0, wrong=0, refused=0, answered=0)
+    for images,truth in zip(read, truths):
+        said = [believe(x, next(probs)) for x in images]
+        row[outcome(said, truth)] += 1
+        row['answered'] += bool(said) and tuple(d for d,_ in said)==truth
+    return {k: round(v/len(read), 4) for k,v in row.items()}
+
+def by_former(x, p): return int(p.argmax()),bool(p.max()>=.8)
+
+def by_verdict(models): return lambda x,p: verdict(x, dict(enumerate(p.tolist())), models)[:2]
+
+def read_now(image): return list(read_digits(image).images)
+
 def measure(kind, part, n, networks, models, ways=('former','now')):
     "For each way of reading and each network, the share of each outcome"
-    res = {way: {name: dict(right=0, unsure=0, wrong=0, refused=0) for name in networks} for way in ways}
-    def sure_now(x, p): return verdict(x, dict(enumerate(p.tolist())), models).sure
-    shown = pictures(kind, part, n)
-    for image,truth in shown:
-        for way in ways:
-            if way=='former': images,believe = former(image),lambda x,p: bool(p.max()>=.8)
-            else: images,believe = list(read_digits(image).images),sure_now
-            for name,network in networks.items():
-                probs = network(torch.stack(images)) if images else ()
-                res[way][name][outcome(images, truth, probs, believe)] += 1
-    return {way: {name: {k: round(v/len(shown), 4) for k,v in o.items()} for name,o in r.items()} for way,r in res.items()}
+    shown,truths = zip(*pictures(kind, part, n))
+    read,believe = dict(former=former, now=read_now),dict(former=by_former, now=by_verdict(models))
+    seen = {o: [read[o](image) for image in shown] for o in ways}
+    return {o: {name: tally(seen[o], truths, f, believe[o]) for name,f in networks.items()} for o in ways}
 
 # What stands in for a step of `find_digits` that is left out, and the kinds that the step is for
 STEPS = dict(on_sheet=(lambda gray: gray, ('table',)), even_light=(lambda gray: gray, ('falling',)),
@@ -358,6 +381,20 @@ def without(step, part, n, networks, models):
     try: return {o: measure(o, part, n, networks, models, ways=('now',))['now'] for o in kinds}
     finally: setattr(reading, step, kept)
 
+# What a guard can learn from, one thing left out; and the kinds that it is asked about
+GUARDS = {'nothing':{}, 'letters':dict(kinds=(shape,mixture)), 'shapes':dict(kinds=(letter,mixture)),
+          'mixtures':dict(kinds=(letter,shape)), 'coarse digits':dict(cbs=[Distort(coarse=0)]), 'distorted digits':dict(cbs=[])}
+ASKED = 'letters','shapes','scribble','touching','pens','coarse','untouched'
+
+def guards(part, n, network, models):
+    "For each thing that a guard does without: what becomes of the kinds that are asked"
+    shown = {o: tuple(zip(*pictures(o, part, n))) for o in ASKED}
+    seen = {o: ([read_now(image) for image in images],truths) for o,(images,truths) in shown.items()}
+    for name,kw in GUARDS.items():
+        nets = models.nets | dict(guard=train_guard(epochs=2, n=9000, **kw).eval())
+        believe = by_verdict(models._replace(nets=nets))
+        yield name,{o: tally(read, truths, network, believe) for o,(read,truths) in seen.items()}
+
 def recipe(weights):
     "The best network of the command, from a file or trained"
     if weights is None: return train_best(digit_data(range(10), 'cpu'))
@@ -369,8 +406,7 @@ def keep(path, record):
     "The record as a file, a line for each way of reading"
     if not path: return
     text = json.dumps(record, indent=1)
-    for name in ('recipe','page'):
-        text = re.sub(r'"%s": \{[^{}]*\}' % name, lambda m: ' '.join(m[0].split()), text)
+    text = re.sub(r': \{[^{}]*"answered[^{}]*\}', lambda m: ' '.join(m[0].split()), text)
     Path(path).write_text(text+'\n', encoding='utf8')
 
 def main():
@@ -378,6 +414,7 @@ def main():
     parser.add_argument('--part', choices=PARTS, default='measure')
     parser.add_argument('--n', type=int, default=200)
     parser.add_argument('--kinds', default=','.join(KINDS))
+    parser.add_argument('--guards', action='store_true', help='train six guards, too: about ten minutes')
     parser.add_argument('--weights')
     parser.add_argument('--json')
     opts = parser.parse_args()
@@ -386,7 +423,7 @@ def main():
     def page(x): return models.nets['ten'](x[:,None]).softmax(1)
     networks = dict(recipe=best.probabilities, page=page)
     record = dict(part=opts.part, n=opts.n, processor=processor(), threads=torch.get_num_threads(), torch=torch.__version__,
-                  numpy=np.__version__, pillow=PIL.__version__, date=time.strftime('%Y-%m-%d'), limits=models.unsure, kinds={}, without={})
+                  numpy=np.__version__, pillow=PIL.__version__, date=time.strftime('%Y-%m-%d'), limits=models.unsure, kinds={}, without={}, guards={})
     print(f"{'':12} {'former: right':>14} {'sure, wrong':>12} {'now: right':>12} {'sure, wrong':>12}   of the page now")
     for kind in opts.kinds.split(','):
         r = record['kinds'][kind] = measure(kind, opts.part, opts.n, networks, models)
@@ -397,6 +434,10 @@ def main():
         if not set(kinds)<=record['kinds'].keys(): continue
         record['without'][step] = without(step, opts.part, opts.n//2, networks, models)
         for o,a in record['without'][step].items(): print(f"{o:12} without {step:14} {a['recipe']['right']:10.1%} {a['recipe']['wrong']:12.1%}", flush=True)
+        keep(opts.json, record)
+    for name,rows in guards(opts.part, opts.n//2, networks['recipe'], models) if opts.guards else ():
+        record['guards'][name] = rows
+        print(f'a guard without {name:18}', *(f"{k} {o['right']:.1%} {o['wrong']:.1%}" for k,o in rows.items()), flush=True)
         keep(opts.json, record)
 
 if __name__=='__main__': main()

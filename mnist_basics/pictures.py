@@ -30,7 +30,8 @@ _CONVERT = dict(HEIC='save it as JPEG where it was taken, or use heif-convert',
 
 def _foreign(start):
     "The name of a kind of file that needs converting, by its first bytes, or None"
-    if start[4:8]==b'ftyp' and start[8:11] in (b'hei',b'hev',b'mif',b'msf'): return 'HEIC'
+    heic = b'hei',b'hev',b'mif',b'msf'
+    if start[4:8]==b'ftyp' and start[8:11] in heic: return 'HEIC'
     if start.startswith(b'%PDF'): return 'PDF'
     return 'SVG' if b'<svg' in start.lower() else None
 
@@ -181,7 +182,7 @@ def shrink(
 # %% ../nbs/workshop/04_pictures.ipynb #fb52db8f
 def components(
     mask:np.ndarray, # bool [rows,columns]
-)->tuple: # int [rows,columns]: 0, or the number of a piece from 1; and how many there are
+)->tuple: # int [rows,columns]: 0, or the number of a piece from 1; and how many
     "Pieces of `mask` that hang together, corners count; numbered from the top down"
     h,w = mask.shape
     steps = np.diff(np.pad(mask, ((0,0),(1,1))).astype(np.int8), axis=1)
@@ -213,8 +214,8 @@ def boxes(
     y,x = np.nonzero(labels)
     at = labels[y,x]-1
     res = np.tile([labels.size,labels.size,0,0,0], (n,1))
-    for i,(op,v) in enumerate([(np.minimum,y),(np.minimum,x),
-                               (np.maximum,y+1),(np.maximum,x+1)]): op.at(res[:,i], at, v)
+    ends = (np.minimum,y),(np.minimum,x),(np.maximum,y+1),(np.maximum,x+1)
+    for i,(op,v) in enumerate(ends): op.at(res[:,i], at, v)
     res[:,4] = np.bincount(at, minlength=n)
     return res
 
@@ -249,7 +250,7 @@ def blur(
 # %% ../nbs/workshop/04_pictures.ipynb #a958cade
 def split_tones(
     values:np.ndarray, # Numbers of any shape
-)->tuple: # The threshold, the gap between the means, and the part of the variance it explains
+)->tuple: # Threshold, gap between the means, part of the variance that it explains
     "Otsu's rule: the threshold between dark and light that parts them best"
     v = np.sort(values, axis=None)
     n,low = len(v),v.cumsum()
@@ -351,7 +352,7 @@ def paper_field(
 def without_islands(
     field:np.ndarray, # Brightness of paper [rows,columns], as from `paper_field`
 )->np.ndarray: # The same shape
-    "No paper is so dark amid lighter one: what is wide and black in the middle is ink, too"
+    "No paper is so dark amid lighter one: what is wide and black there is ink, too"
     labels,n = components(field<0.55*field.max())
     at_edge = np.unique(_ring(labels)) if min(field.shape)>1 else np.arange(n+1)
     return np.where((labels>0)&~np.isin(labels, at_edge), field.max(), field)
@@ -445,7 +446,7 @@ def drop_frames(
 # %% ../nbs/workshop/04_pictures.ipynb #0abc9c46
 def _strokes(mask):
     "Pieces of `mask` without rulings, frames and what is left of them"
-    if min(mask.shape)<40: return components(mask)  # A crop, whose strokes reach the edge
+    if min(mask.shape)<40: return components(mask)  # A crop: strokes reach its edge
     (h,w),thick = mask.shape,max(2, (8*min(mask.shape)+100)//200)
     mask,found = drop_lines(mask, thick)
     mask,more = drop_lines(mask.T, thick)
@@ -512,8 +513,9 @@ def find_digits(
         near = slide(np.pad(own, reach), 2*reach+1, np.logical_or)
         y,x = np.nonzero(own)
         if max(np.ptp(y), np.ptp(x))<3+2*reach and max(mask.shape)>30:
+            longer = max(np.ptp(y), np.ptp(x))+1
             raise ValueError('what is drawn is too small: no longer than '
-                             f'{max(np.ptp(y), np.ptp(x))+1} of {max(mask.shape)} pixels')
+                             f'{longer} of {max(mask.shape)} pixels')
         res.append(np.where(near&~(strokes&~own)&(ink>grain), ink, 0))
     if not all(o.any() for o in res): raise ValueError('the ink is too faint to read')
     return res
@@ -554,13 +556,13 @@ def place_ink(
 # %% ../nbs/workshop/04_pictures.ipynb #8a574e45
 class Reading(NamedTuple):
     "What a picture holds: digits from left to right, or the reason why there is none"
-    images:Tensor # float32 [n,28,28], 0 for paper to 1 for ink; n is 0 if there is a reason
+    images:Tensor # float32 [n,28,28], 0 for paper to 1 for ink; n=0 with a reason
     reason:str # Why there is no digit, in one line; "" where there is one
 
 def read_digits(
     image, # Path, PIL image, array or tensor: any size and mode, light or dark ink
-)->Reading: # Never raises for what the picture holds; `OSError` for a file that can't be opened
-    "The digits of a picture, each as MNIST's were; `draw.verdict` says what to make of each"
+)->Reading: # Raises for no picture's content; `OSError` for a file that can't be read
+    "The digits of a picture, as MNIST's were; `draw.verdict` says what to make of each"
     try: inks = find_digits(read_image(image))
     except ValueError as e: return Reading(torch.zeros(0, 28, 28), str(e))
     return Reading(torch.stack([place_ink(crop_ink(o)) for o in inks]), '')
@@ -571,6 +573,7 @@ def to_mnist(
     "A picture of one digit, as MNIST's were; `ValueError` says what is wrong with it"
     images,reason = read_digits(image)
     if reason: raise ValueError(reason)
-    if len(images)>1: raise ValueError(f'there are {len(images)} digits in the picture, '
-                                       'not one: `read_digits` gives each')
+    if len(images)>1:
+        raise ValueError(f'there are {len(images)} digits in the picture, '
+                         'not one: `read_digits` gives each')
     return images[0]

@@ -192,6 +192,32 @@ def test_a_large_picture_becomes_a_small_one():
     assert max(gray.shape) == 500 and gray.dtype == np.float32
 
 
+def drawn(lines, side=300, width=16):
+    "Closed lines with points in 0..1 on a sheet"
+    sheet = Image.new('L', (side, side), 235)
+    for o in lines: ImageDraw.Draw(sheet).line([(side*x, side*y) for x, y in [*o, *o[:2]]], 40, width, joint='curve')
+    return sheet
+
+
+t = np.linspace(0, 2*np.pi, 60)
+THINGS = dict(
+    house=[[(.5, .2), (.75, .45), (.72, .8), (.28, .8), (.25, .45)]], tent=[[(.5, .2), (.8, .8), (.2, .8)]], box=[[(.25, .25), (.75, .3), (.72, .75), (.22, .7)]],
+    kite=[[(.5, .15), (.75, .45), (.5, .85), (.25, .45)]], heart=[list(zip(.5+.018*16*np.sin(t)**3, .5-.018*(13*np.cos(t)-5*np.cos(2*t)-2*np.cos(3*t)-np.cos(4*t))))],
+    star=[[(.5+.35*np.sin(o), .5-.35*np.cos(o)) for o in np.arange(5)*4*np.pi/5]], window=[[(.2, .2), (.8, .2), (.8, .8), (.2, .8)], [(.5, .2), (.5, .8)], [(.2, .5), (.8, .5)]])
+
+
+def test_things_that_people_draw_are_no_digits():
+    believed = [(name, width) for name, o in THINGS.items() for width in (8, 16, 26) if said(drawn(o, width=width)) is not None]
+    assert len(believed) <= 2, believed
+
+
+def test_digits_of_few_pixels():
+    few = [Image.fromarray(255-o[4:24, 4:24]).resize((9, 9), Image.Resampling.BOX).resize((180, 180), Image.Resampling.BICUBIC) for o in X[:80]]
+    seen = [said(np.pad(np.asarray(o), 30, constant_values=255)) for o in few]
+    assert sum(a == [b] for a, b in zip(seen, Y.tolist())) >= 72
+    assert sum(a is not None and a != [b] for a, b in zip(seen, Y.tolist())) <= 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 14), st.integers(1, 14), st.integers(0, 2**31))
 def test_pieces_hang_together(h, w, seed):
