@@ -495,11 +495,11 @@ def make_weights(
     return write_weights(folder, means, nets, **info, accuracy=measured)
 
 # %% ../nbs/08c_draw.ipynb #47f6a7e6
-LIMITS = dict(probability=0.3, guard=0.45)  # What both must give a digit
+LIMITS = dict(probability=0.4, guard=0.45)  # What both must give a digit
 
 class Verdict(NamedTuple):
     "What to make of one image"
-    answer:int # The digit that both readers together find most probable
+    answer:int # The most probable digit
     sure:bool # Is it to be believed?
     probability:float # What the network gives its answer, 0..1
     reason:str # Why it is not sure, in a few words; "" where it is
@@ -510,15 +510,15 @@ def verdict(
     probabilities:dict, # What a network makes of it: probability by digit
     models:WebModels|None=None, # As from `read_weights`; the package's if None
 )->Verdict: # The one rule for sure and unsure, of command, package and page
-    "The digit that `probabilities` and the guard agree on, and whether to believe it"
+    "Whether to believe the digit that `probabilities` name"
     nets,limits = (models or read_weights())[1:3]
     guard = nets['guard'](image.cpu()[None,None]).softmax(1)[0].tolist()
-    first,second = sorted(probabilities, key=lambda d: -probabilities[d]*guard[d])[:2]
-    p = probabilities[first]
-    sure = p>=limits['probability'] and guard[first]>=limits['guard']
-    none = max(guard)==guard[10]
-    why = 'this looks like none of the digits' if none else f'{first} or {second}'
-    return Verdict(first, sure, p, '' if sure else why)
+    (first,p),(second,_) = sorted(probabilities.items(), key=lambda o: -o[1])[:2]
+    seen = int(np.argmax(guard))
+    if p>=limits['probability'] and guard[first]>=limits['guard']:
+        return Verdict(first, True, p, '')
+    if seen==10: return Verdict(first, False, p, 'this looks like none of the digits')
+    return Verdict(first, False, p, f'{first} or {second if seen==first else seen}')
 
 # %% ../nbs/08c_draw.ipynb #c896c441
 @torch.no_grad()

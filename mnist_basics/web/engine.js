@@ -476,22 +476,23 @@ function judge(models, image) {
   const {nets, tensors} = models, far = distances(Float64Array.from(image), tensors["ideal.means"].data);
   const line = nets.linear.at(-1), score = run(nets.linear, image).at(-1).data[0];
   const acts = run(nets.mlp, image), last = nets.mlp.at(-1), hidden = acts.at(-2).data;
-  const probabilities = softmax(run(nets.ten, image).at(-1).data);
+  const probabilities = softmax(run(nets.ten, image).at(-1).data), digit = probabilities.indexOf(largest(probabilities));
   return {
     ideal: {distances: far, nearest: far.indexOf(Math.min(...far)), pair: far[3] <= far[7] ? 3 : 7},
     linear: {score, probability: sigmoid(score), bias: line.bias.data[0], parts: Float64Array.from(image, (v, i) => v * line.weight.data[i])},
     mlp: {score: acts.at(-1).data[0], probability: sigmoid(acts.at(-1).data[0]), bias: last.bias.data[0], hidden,
       parts: hidden.map((v, i) => v * last.weight.data[i])},
-    ten: {probabilities, ...verdict(models, image, probabilities)},
+    ten: {probabilities, digit, ...verdict(models, image, probabilities)},
   };
 }
 
-// The digit that the network and the guard, who knows what is no digit, agree on; and whether to believe it
+// Whether to believe an answer: it must be probable, and the guard, who knows what is no digit, must read the same
 function verdict({nets, unsure}, image, probabilities) {
-  const guard = softmax(run(nets.guard, image).at(-1).data), both = probabilities.map((v, d) => v * guard[d]);
-  const [digit, second] = [...both.keys()].sort((a, b) => both[b] - both[a]);
-  const sure = probabilities[digit] >= unsure.probability && guard[digit] >= unsure.guard;
-  return {digit, sure, second, digitlike: guard.indexOf(largest(guard)) < 10};
+  const first = probabilities.indexOf(largest(probabilities)), guard = softmax(run(nets.guard, image).at(-1).data);
+  const second = probabilities.indexOf(largest(probabilities.filter((_, d) => d !== first)));
+  const seen = guard.indexOf(largest(guard)), other = seen < 10 && seen !== first ? seen : second;
+  const sure = probabilities[first] >= unsure.probability && guard[first] >= unsure.guard;
+  return {sure, digitlike: seen < 10, second: other};
 }
 
 // ---- Reading the weights: the manifest says where each tensor lies in the file
