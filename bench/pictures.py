@@ -322,7 +322,8 @@ def pictures(kind, part, n):
         else: res.append((NONE[kind](rng, part) if kind=='letters' else NONE[kind](rng), ()))
     return res
 
-KINDS = [*DIGITS, *SEVERAL, *NONE, 'eights', 'untouched', 'as_given']  # MNIST's own images, read like any picture, and as they are
+# The last two are MNIST's own images, read like any picture, and as they are
+KINDS = [*DIGITS, *SEVERAL, *NONE, 'eights', 'untouched', 'as_given']
 
 
 # ---- What is made of them
