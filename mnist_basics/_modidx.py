@@ -330,6 +330,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'mnist_basics.files._new_part': ('workshop/files.html#_new_part', 'mnist_basics/files.py'),
                                     'mnist_basics.files._open_pipe': ('workshop/files.html#_open_pipe', 'mnist_basics/files.py'),
                                     'mnist_basics.files._place': ('workshop/files.html#_place', 'mnist_basics/files.py'),
+                                    'mnist_basics.files._put_back': ('workshop/files.html#_put_back', 'mnist_basics/files.py'),
                                     'mnist_basics.files._refuse': ('workshop/files.html#_refuse', 'mnist_basics/files.py'),
                                     'mnist_basics.files._replace': ('workshop/files.html#_replace', 'mnist_basics/files.py'),
                                     'mnist_basics.files.as_guest': ('workshop/files.html#as_guest', 'mnist_basics/files.py'),

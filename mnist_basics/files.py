@@ -278,7 +278,15 @@ def cache_folder()->Path: # It need not exist yet
     return Path(place).expanduser()
 
 # %% ../nbs/workshop/02_files.ipynb #9a51e0c3
-def as_guest()->ExitStack: # Has a temporary `folder`; `close` puts everything back
+def _put_back(cls, attrs):
+    "Let `cls` have the attributes `attrs`, and no others"
+    for k in vars(cls).keys()-attrs.keys(): delattr(cls, k)
+    for k,v in attrs.items():
+        if vars(cls).get(k) is not v: setattr(cls, k, v)
+
+def as_guest(
+    *classes, # What the page patches, if it is not its own
+)->ExitStack: # Has a temporary `folder`; `close` puts everything back
     "Remember what a page may set: environment, warnings, threads, printing, figures"
     from unittest.mock import patch
     import matplotlib.pyplot as plt
@@ -286,6 +294,7 @@ def as_guest()->ExitStack: # Has a temporary `folder`; `close` puts everything b
     page = ExitStack()
     page.folder = Path(page.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
     page.callback(os.chdir, os.getcwd())
+    for o in classes: page.callback(_put_back, o, dict(vars(o)))
     page.callback(torch.set_num_threads, torch.get_num_threads())
     page.callback(torch.set_printoptions, profile='default')
     page.enter_context(warnings.catch_warnings())

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 from PIL import Image
+from mnist_basics.files import as_guest
 from outputs import NOTEBOOKS, band_of, differences, joined, load, nb_name, runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,3 +197,25 @@ def test_a_cell_with_a_flag_is_left_out():
     old['cells'][0]['source'] = '#| cuda\nx'
     assert not differences(old, new)
     assert differences(notebook(), new)
+
+
+PATCHED = re.compile(r'^@patch.*\ndef \w+\(self:(\w+)', re.M)
+
+
+@each(NOTEBOOKS)
+def test_a_page_puts_back_the_classes_that_it_patches(path):
+    "A class of the package that one page has patched would meet all that follow in its process"
+    text = '\n'.join(joined(o['source']) for o in cells(path))
+    foreign = {o for o in PATCHED.findall(text) if not re.search(rf'^class {o}\b', text, re.M)}
+    kept = re.search(r'^guest = as_guest\((.*)\)$', text, re.M)
+    assert foreign <= set(kept[1].split(', ') if kept else ())
+
+
+def test_a_guest_leaves_a_class_as_it_was():
+    class Host: name, cbs = 'host', []
+    before = dict(vars(Host))
+    guest = as_guest(Host)
+    Host.cbs, Host.more = [1], True
+    del Host.name
+    guest.close()
+    assert dict(vars(Host)) == before and Host.cbs is before['cbs']

@@ -13,7 +13,7 @@ function netOf(points) {
     {w: Float64Array.from(slopes, (v, i) => i ? v - slopes[i - 1] : v), b: Float64Array.of(points[0][1])}];
 }
 
-// And back: where a unit's w·x + b passes zero between the ends, the curve has a bend
+// And back: the curve bends where a unit's w·x + b passes zero between the ends
 function pointsOf([{w, b}, out], lo, hi) {
   const gap = (hi - lo) * 1e-3, at = [...w].map((v, i) => -b[i] / v).filter(x => x > lo + gap && x < hi - gap).sort((p, q) => p - q).filter((x, i, all) => !i || x - all[i - 1] > gap);
   const xs = [lo, ...at, hi], {preds} = forward([{w, b}, out], xs, xs.length);

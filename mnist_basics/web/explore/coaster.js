@@ -70,14 +70,14 @@ function build({cols, host, values: {time, speed, params: start}}) {
   const n = time.length, {el: says, say, rest} = sayer();
   if (!n || speed.length !== n || start.length !== 3 || ![...time, ...speed, ...start].every(Number.isFinite)) throw new Error("it needs as many finite times as speeds, and three parameters");
   const net = [{w: Float64Array.from(start)}]; // a, b and c
-  let view = RAW, inputs = [], left = null, kept = 0, chosen = Math.min(10, n - 1), detached = false, zero = true, lr = 0, lowest = [], path = [];
+  let view = RAW, inputs = [], left = null, kept = 0, chosen = Math.min(10, n - 1), detached = false, zero = true, lr = 0, lowest = [], path = [], flow;
 
-  // ---- the numbers
+  // ---- numbers
   const now = () => look(net, inputs, speed, mse), note = () => path.push({w: [...net[0].w], loss: now().loss});
   const begin = () => { path = []; note(); }; // from where the parameters are
   const shown = v => finite(v) ? fmt(v) : "infinite", seconds = v => fmt(v, 0), lossWords = () => `The loss is ${shown(now().loss)}.`;
 
-  // ---- what is seen
+  // ---- picture
   const chart = plot({height: 320, names: [RAW, "speed"]}), span = [Math.min(...time) - 1, Math.max(...time) + 1];
   const lossText = h("span", {class: "loss"}), chain = h("p", {class: "chain"}), chain2 = h("p"), meters = NAMES.map(meter);
   const sliders = NAMES.map((name, i) => slider(name, {min: 0, max: 1, input: v => { net[0].w[i] = v; begin(); show(); rest(`${name} is ${fmt(v)}. ${lossWords()}`); }}));
@@ -141,12 +141,13 @@ function build({cols, host, values: {time, speed, params: start}}) {
     zeroNow.disabled = !left;
   }
 
-  // ---- what one can do
+  // ---- actions
   function choose(j) {
     chosen = j;
     which.set(j);
     show();
-    if (!calm()) cols.querySelectorAll(".chosen").forEach(o => o.animate({opacity: [0, 1], transform: ["translateX(-18px)", "none"]}, 700));
+    clearTimeout(flow);
+    if (!calm()) flow = setTimeout(() => cols.querySelectorAll(".chosen").forEach(o => o.animate({opacity: [0, 1], transform: ["translateX(-18px)", "none"]}, 700)), 99);
     const {slopes, preds} = now();
     rest(`After ${seconds(time[j])} seconds the prediction is ${fmt(preds[j])}, and its pull ${fmt(slopes[j])}.`);
   }

@@ -61,7 +61,7 @@ function build({cols, values: {image: lines, kernels, learned}}) {
   }
   function compare() {
     if (!learned.length) return;
-    const inner = made.filter((_, i) => [Math.floor(i / out), i % out].every(o => o >= rim && o < out - rim)); // where both windows have the same middle
+    const inner = made.filter((_, i) => [Math.floor(i / out), i % out].every(o => o >= rim && o < out - rim)); // windows of one middle
     alikes = maps.map(o => alike(inner, o));
     units.forEach(({el, likeness}, i) => {
       likeness.textContent = fmt(alikes[i]);

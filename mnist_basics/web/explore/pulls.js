@@ -3,7 +3,7 @@ import {look, mnistLoss, sigmoid} from "./engine.js";
 import {bold, button, check, choice, explorable, figure, fmt, h, label, paint, pics, picture, range, rate, runner, sayer, slider, small, stack, tools} from "./kit.js";
 import {TRAIN, loadDigits, training} from "./train.js";
 
-const EPOCHS = 10; // what one press of the button trains
+const EPOCHS = 10; // in one press
 
 async function build({cols, host, values}) {
   if (!(values.lr > 0) || !(values.std >= 0)) throw new Error("it needs a learning rate above 0, and a spread of the first weights");

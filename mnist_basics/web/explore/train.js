@@ -24,7 +24,7 @@ export async function loadDigits(url) {
   try { await picture.decode(); } catch { throw bad("did not come or is damaged"); }
   if (picture.naturalWidth !== 1400 || picture.naturalHeight !== height) throw bad("is damaged: it has another size");
   const context = h("canvas", {width: 1400, height: 28}).getContext("2d", {willReadFrequently: true}), all = new Float32Array(784 * IMAGES);
-  for (let at = 0, top = 0; top < height; top += 28) { // a row of images, and then a breath
+  for (let at = 0, top = 0; top < height; top += 28) { // a row, and a breath
     context.drawImage(picture, 0, -top);
     const {data} = context.getImageData(0, 0, 1400, 28);
     for (let i = 0; i < 50; i++) for (let p = 0; p < 784; p++) all[at++] = data[4 * (Math.floor(p / 28) * 1400 + 28 * i + p % 28)] / 255;
