@@ -87,6 +87,8 @@ def test_exports_are_parted_without_loss():
     assert parts[1] == "#| exports\ndef _g(): pass\n\n@cache\ndef h():\n    return _g()"
     assert re.sub(r'\s', '', ''.join(parts)).replace('#|exports', '') == re.sub(r'\s', '', cell).replace('#|exports', '')
     assert site.one_by_one("#| exports\nimport torch") == ["#| exports\nimport torch"]
+    folded = '#| exports\n#| code-summary: "g"\n'  # each fold is named after what is in it
+    assert site.one_by_one(folded+'def f(): pass\ndef g(): pass') == [folded.replace('"g"', '"f"')+'def f(): pass', folded+'def g(): pass']
 
 def test_sidebar_lists_all_notebooks_in_order():
     listed = re.findall(r'^ +- (\S+\.ipynb)$', (site.ROOT/'_quarto.yml').read_text(encoding='utf-8'), re.M)

@@ -60,7 +60,9 @@ def one_by_one(source):
     cuts = [0, *(o.end_lineno for o in public[:-1]), len(lines)]
     parts = ['\n'.join(lines[i:j]).strip('\n') for i,j in zip(cuts, cuts[1:])]
     directives = '\n'.join(o for o in lines if o.startswith('#|'))
-    return parts[:1] + [f'{directives}\n{o}' for o in parts[1:]]
+    parts = parts[:1] + [f'{directives}\n{o}' for o in parts[1:]]
+    if len(parts)==1: return parts
+    return [re.sub('^(#[|] code-summary: ).*', rf'\1"{o.name}"', part, flags=re.M) for part,o in zip(parts, public)]
 
 def part_exports(path):
     "Part the exports of notebook `path`, since nbdev gets the headings wrong of two functions in a cell and of two cells in a row"
