@@ -341,7 +341,7 @@ if __name__=='__main__': sys.exit(finish(main))
 # %% ../nbs/17_outgrowing_one_machine.ipynb #153cba02
 def _said(err, n):
     "What `err`, the report of `torchrun`, says of the process that ended first; a kill explains what others then say"
-    found = [(int(r),int(c)) for r,c in re.findall(r'rank\s*: (\d+).*?exitcode\s*: (-?\d+)', err, re.S)]
+    found = [(int(r),int(c)) for r,c in re.findall(r'^ *rank\s*: (\d+).*?exitcode\s*: (-?\d+)', err, re.S|re.M)]
     if not found: return 'the processes could not be started'
     killed = [o for o in reversed(found) if o[1]<0 and o[1]!=-signal.SIGTERM]
     rank,code = [*killed,found[-1]][0]
