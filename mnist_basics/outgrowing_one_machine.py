@@ -84,13 +84,13 @@ def _me(): return socket.gethostname(),os.getpid()
 
 @contextmanager
 def process_group(
-    timeout:float=300., # Seconds in which the run ends if one of them goes silent
+    timeout:float=300., # Seconds to end in if one goes silent, the last few to tidy up
 ):
     "In a `with` of this, the processes that `torchrun` has started work together; `RuntimeError` if one is lost"
     if 'RANK' not in os.environ: return (yield)
     import torch.distributed.nn # Imported later, by PyTorch, it would keep the group and its threads until Python ends
     Thread(target=_end_with_parent, daemon=True).start()
-    patience = max(timeout-5, timeout/2) # Seconds, as it takes a few to end them all
+    patience = max(timeout-5, timeout/2) # Until it is given up
     dist.init_process_group(_prepare(os.environ), timeout=timedelta(seconds=patience))
     peers = [None]*dist.get_world_size()
     dist.all_gather_object(peers, _me())
