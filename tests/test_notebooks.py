@@ -5,6 +5,7 @@ old processor and two threads: what training decides must stay in its bands.
 """
 import ast, base64, io, json, os, re, shutil, subprocess, sys
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 import matplotlib
 import pytest
@@ -23,31 +24,75 @@ def trains(path): return any(band_of(o['source']) for o in cells(path))
 def each(paths): return pytest.mark.parametrize('path', paths, ids=nb_name)
 
 
-# What `nbdev-test --save` runs, as if another page had imported fastai in this process:
-# that gives tensors a comparison that takes tensors only.
-RUN = '''import sys, torch
-from nbdev.test import nbdev_test
-torch.Tensor.__array_eq__ = lambda a, b: torch.equal(a, b) if a.dim() else a==b
-nbdev_test.__wrapped__(sys.argv[1], save=True, n_workers=0)'''
 FASTAI = Path(os.getenv('FASTAI_HOME') or Path.home()/'.fastai')
 SAMPLE = {'mnist_sample', 'mnist_sample/labels.csv', 'mnist_sample/train',
           'mnist_sample/valid'}
+FASTAI_PAGE = re.compile(r'"(import|from) (fastai|fastbook|torchvision)')
 
 
-def execute(path, folder, **env):
+def at_home(folder): return dict.fromkeys(('HOME', 'USERPROFILE'), str(folder))
+
+
+class Mothers:
+    """Processes that have imported what pages need, one for each environment of PyTorch
+    and for pages with and without fastai; each page runs in a copy of one"""
+    text = (Path(__file__).parent/'mother.py').read_text(encoding='utf-8')
+    common = 'IPython', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline', 'pandas'
+    fastai = 'torchvision', 'fastai.vision.all'
+
+    def __init__(self, folder):
+        self.homes = (folder/f'mother{i}' for i in count())
+        self.running = {}
+
+    def start(self, modules, env):
+        home = next(self.homes)
+        home.mkdir()
+        with open(home.with_suffix('.log'), 'w') as said:
+            return home, subprocess.Popen([sys.executable, '-c', self.text, *modules],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cwd=home,
+                encoding='utf-8', env={**os.environ, **at_home(home), **env})
+
+    def run(self, path, folder, env):
+        "Run the page at `path` in `folder`: its exit status, and what it has said"
+        more = self.fastai if FASTAI_PAGE.search(path.read_text(encoding='utf-8')) else ()
+        env = dict(FASTAI_HOME=str(FASTAI), MPLCONFIGDIR=matplotlib.get_cachedir(),
+                   OMP_NUM_THREADS='1') | env
+        key = more, *sorted(env.items())
+        if key not in self.running:
+            self.running[key] = self.start(self.common+more, env)
+        home, mother = self.running[key]
+        log, own = folder/'said', dict(IPYTHONDIR=str(folder/'ipython'))
+        ask = dict(path=str(path), folder=str(folder), log=str(log),
+                   env=own | at_home(folder/'home'))
+        print(json.dumps(ask), file=mother.stdin, flush=True)
+        status = mother.stdout.readline()
+        if not status: # it has ended, as it does where there is no fork
+            del self.running[key]
+            status = mother.wait()
+        assert not [*home.iterdir()], 'what is imported writes into the home'
+        said = log if log.exists() else home.with_suffix('.log')
+        return int(status), said.read_text(encoding='utf-8')
+
+    def close(self):
+        for home, mother in self.running.values(): mother.communicate()
+
+
+@pytest.fixture(scope='session')
+def mothers(tmp_path_factory):
+    res = Mothers(tmp_path_factory.mktemp('mothers'))
+    yield res
+    res.close()
+
+
+def execute(mothers, path, folder, **env):
     "The notebook at `path` after a run in `folder`, with an empty home in it"
     fresh = folder/'nbs'/path.name
     fresh.parent.mkdir()
     (folder/'home').mkdir()
     shutil.copy(ROOT/'pyproject.toml', folder)
     shutil.copy(path, fresh)
-    home = dict.fromkeys(('HOME', 'USERPROFILE'), folder/'home')
-    tools = dict(FASTAI_HOME=FASTAI, MPLCONFIGDIR=matplotlib.get_cachedir(),
-                 IPYTHONDIR=folder/'ipython', OMP_NUM_THREADS='1')
-    env = {**os.environ, **{k: str(v) for k, v in (home | tools | env).items()}}
-    command = [sys.executable, '-c', RUN, fresh]
-    run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-    assert run.returncode == 0 and 'Success.' in run.stdout, run.stdout+run.stderr
+    status, said = mothers.run(fresh, folder, env)
+    assert status == 0 and 'Success.' in said, f'exit status {status}\n{said}'
     return load(fresh)
 
 
@@ -57,9 +102,9 @@ def files(folder, *patterns):
 
 
 @each([o for o in NOTEBOOKS if trains(o)] if old_arithmetic else NOTEBOOKS)
-def test_runs_and_shows_what_is_saved(path, tmp_path):
+def test_runs_and_shows_what_is_saved(path, mothers, tmp_path):
     shared = files(FASTAI/'data', '*', 'mnist_sample/*')
-    fresh = execute(path, tmp_path, **OLD if old_arithmetic else {})
+    fresh = execute(mothers, path, tmp_path, **OLD if old_arithmetic else {})
     found = differences(load(path), fresh).items()
     assert not found, '\n'.join(f'{path.name}, cell {i}: {what}' for i, what in found)
     left = files(tmp_path, 'nbs/**/*', 'home/**/*')
@@ -179,7 +224,7 @@ def test_a_wrong_band_is_refused(band):
 
 
 @pytest.mark.parametrize('holds', [True, False])
-def test_a_claim_that_no_longer_holds_is_caught(holds, tmp_path):
+def test_a_claim_that_no_longer_holds_is_caught(holds, mothers, tmp_path):
     "Where only shapes are compared, the assert beside the output is what catches"
     accuracy = .97 if holds else .91
     sources = f'#| band: shape\naccuracy = {accuracy}\naccuracy', 'assert accuracy>0.95'
@@ -189,7 +234,7 @@ def test_a_claim_that_no_longer_holds_is_caught(holds, tmp_path):
     (tmp_path/'claim.ipynb').write_text(json.dumps(nb))
     caught = pytest.raises(AssertionError, match='assert accuracy>0.95')
     with nullcontext() if holds else caught:
-        execute(tmp_path/'claim.ipynb', tmp_path)
+        execute(mothers, tmp_path/'claim.ipynb', tmp_path)
 
 
 def test_a_cell_with_a_flag_is_left_out():
