@@ -37,7 +37,8 @@ class Mothers:
     """Processes that have imported what pages need, one for each environment of PyTorch
     and for pages with and without fastai; each page runs in a copy of one"""
     text = (Path(__file__).parent/'mother.py').read_text(encoding='utf-8')
-    common = 'IPython', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline', 'pandas'
+    common = ('IPython', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline',
+              'pandas', 'torch._dynamo')  # an optimizer's first step imports the last
     fastai = 'torchvision', 'fastai.vision.all'
 
     def __init__(self, folder):
