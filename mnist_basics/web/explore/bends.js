@@ -1,12 +1,12 @@
-// A bend at a time: a curve from ReLUs that one drags, and a network whose hidden units take shape.
+// A bend at a time: a curve from ReLUs, and a network whose hidden units take shape.
 import {finite, forward, look, mse, step} from "./engine.js";
-import {attr, button, choice, explorable, fmt, h, label, paint, picture, plot, range, runner, s, sayer, slider, small, stack, tools, tiles} from "./kit.js";
+import {button, choice, explorable, fmt, label, paint, pause, picture, plot, range, runner, s, sayer, slider, small, stack, tools, tiles} from "./kit.js";
 import {loadDigits, training} from "./train.js";
 
 const BENDS_STYLE = `
 .target { fill: var(--blue); } .knot { fill: var(--paper); stroke: var(--orange); stroke-width: 2.5; } .knot.on { fill: var(--orange); }`;
 
-// The network 1-n-1 that goes through these points, a ReLU a bend; the first, at the left end, gives the slope to begin with
+// The network 1-n-1 through these points, a ReLU a bend; the first, at the left end, gives the first slope
 function netOf(points) {
   const slopes = points.slice(1).map(([x, y], i) => (y - points[i][1]) / (x - points[i][0]));
   return [{w: Float64Array.from(slopes, () => 1), b: Float64Array.from(slopes, (_, i) => -points[i][0])},
@@ -20,7 +20,7 @@ function pointsOf([{w, b}, out], lo, hi) {
   return xs.map((x, i) => [x, preds[i]]);
 }
 
-async function build({cols, host, values: {file, x, y}}) {
+async function build({host, values: {file, x, y}}) {
   const lo = Math.min(...x), hi = Math.max(...x);
   if (x.length < 2 || x.length !== y.length || ![...x, ...y].every(Number.isFinite) || lo === hi) throw new Error("it needs a curve of at least two finite points");
   const run = training(await loadDigits(file)), {el: says, say, rest} = sayer(), two = sayer();
@@ -41,14 +41,14 @@ async function build({cols, host, values: {file, x, y}}) {
   };
   const which = slider("Which point?", {min: 0, max: 1, step: 1, show: v => `${v + 1} of ${points.length}`, input: v => { on = v; show(); }});
   const sx = slider("Its x", {min: lo, max: hi, input: v => { walk.stop(); move(v, points[on][1]); }}), sy = slider("Its y", {min: low - room, max: top + room, input: v => { walk.stop(); move(points[on][0], v); }});
-  const change = f => () => { // what a button does to the points
+  const change = f => () => {
     walk.stop();
     f();
     show();
     say(words());
   };
   const remove = button("Remove this bend", change(() => points.splice(on--, 1)));
-  const add = button("Add a bend", change(() => { // in the middle of the widest piece
+  const add = button("Add a bend", change(() => {
     const at = points.slice(1).reduce((best, p, i) => p[0] - points[i][0] > points[best + 1][0] - points[best][0] + 1e-9 ? i : best, 0);
     points.splice(at + 1, 0, [0, 1].map(k => (points[at][k] + points[at + 1][k]) / 2));
     on = at + 1;
@@ -75,10 +75,10 @@ async function build({cols, host, values: {file, x, y}}) {
     if (!left || inner() !== before) say(`${inner() === before ? "" : inner() < before ? "A bend has left the picture. " : "A bend has come in from the side. "}${words()}`);
   }, {times: 100});
   chart.drag((px, py, first) => {
-    const far = p => Math.hypot(chart.X(p[0]) - chart.X(px), chart.Y(p[1]) - chart.Y(py));
     if (!first) return move(px, py);
     walk.stop();
-    on = points.reduce((best, p, i) => far(p) < far(points[best]) ? i : best, 0);
+    const far = points.map(([a, b]) => Math.hypot(chart.X(a) - chart.X(px), chart.Y(b) - chart.Y(py)));
+    on = far.indexOf(Math.min(...far));
     show();
   });
 
@@ -86,8 +86,9 @@ async function build({cols, host, values: {file, x, y}}) {
   const hidden = tiles();
   let units = 4;
   const result = () => `784-${units}-1 ${run.result[0].toLowerCase()}${run.result.slice(1)}`;
-  function showNet() {
+  async function showNet() {
     run.measure();
+    await pause();
     const [{w}, out] = run.net;
     [...hidden.children].forEach((canvas, o) => {
       paint(canvas, range(784, i => w[i * units + o]), true);
@@ -107,11 +108,13 @@ async function build({cols, host, values: {file, x, y}}) {
     if (!left) two.say(result());
   }, {times: 360, jump: false, main: true, stopped: () => { showNet(); two.say(`Stopped. ${result()}`); }});
 
-  cols.append(stack(chart.svg), stack(tools(add, remove, walk.el, button("Start again", change(() => { points = straight(); on = 0; }))), which.el, sx.el, sy.el, says),
-    stack(small("The hidden units of a network for digits. Blue: ink there makes the unit fire."), hidden),
-    stack(tools(train.el, button("New weights", restart), choice("Hidden units", [1, 4, 12], units, v => { units = Number(v); restart(); })), run.curve.svg, two.el));
+  await pause();
   restart();
+  await pause();
   change(() => {})();
+  return [stack(chart.svg), stack(tools(add, remove, walk.el, button("Start again", change(() => { points = straight(); on = 0; }))), which.el, sx.el, sy.el, says),
+    stack(small("The hidden units of a network for digits. Blue: ink there makes the unit fire."), hidden),
+    stack(tools(train.el, button("New weights", restart), choice("Hidden units", [1, 4, 12], units, v => { units = Number(v); restart(); })), run.curve.svg, two.el)];
 }
 
 export default explorable("What is a bend good for?", "Fit the blue curve: each bend is one ReLU. Then watch hidden units, which bend for digits.", build, BENDS_STYLE);

@@ -1,10 +1,10 @@
 // The roller coaster: how a loss moves parameters that it never sees.
 import {finite, look, mse, step} from "./engine.js";
-import {attr, bold, button, calm, check, choice, explorable, fmt, h, label, largest, mean, plot, range, rate, runner, s, sayer, slider, small, stack, toggle, tools, upTo} from "./kit.js";
+import {attr, bold, button, calm, check, choice, div, explorable, fmt, h, label, largest, mean, pause, plot, range, rate, runner, s, sayer, slider, small, stack, toggle, tools, turns, upTo} from "./kit.js";
 
 const NAMES = ["a", "b", "c"], TIMES = ["t²", "t", "1"], HEIGHTS = [0.2, 2, 20, 60, 200, 600, 2000]; // contours: multiples of the least loss
 const RAW = "time in seconds";
-const VIEWS = { // ranges of sliders and map, and the first rate
+const VIEWS = {
   [RAW]: {sliders: [[-2, 3], [-30, 30], [-50, 150]], map: [[-1, 2.5], [-20, 120]], lr: 1e-5, rates: [-7, -3]},
   "time standardized": {sliders: [[-10, 50], [-30, 30], [-30, 50]], map: [[-5, 45], [-25, 25]], lr: 0.1, rates: [-4, 0.25]},
 };
@@ -14,7 +14,7 @@ function standardize(time) {
   return time.map(o => (o - m) / sd);
 }
 
-// The best a, b, c: three equations solved by elimination; `dot` is the mean product of two columns
+// The best a, b, c, by elimination; `dot` is the mean product of two columns
 function best(dot) {
   const rows = range(3, i => range(4, j => dot(i, j)));
   rows.forEach((row, i) => rows.forEach((other, k) => {
@@ -35,10 +35,10 @@ function contour(dot, [a0, , c0], excess) {
 
 const paths = names => names.split(" ").map(o => s("path", {class: o}));
 
-// One gradient as a bar: its parts, down to the left and up to the right
+// One gradient as a bar of its parts
 function meter(name) {
   const bars = paths("left share chosen zero sum"), [total, wish, scale] = ["b", "span", "span"].map(o => h(o)), part = h("p", {class: "part"});
-  const el = h("div", {class: "meter"}, part, s("svg", {viewBox: "0 0 400 26", preserveAspectRatio: "none", class: "bar", "aria-hidden": "true"}, s("rect", {y: 4, width: 400, height: 18, class: "ground"}), ...bars), h("div", {class: "tools line small"}, h("span", {}, `${name}: `, total, wish), scale));
+  const el = div("meter")(part, s("svg", {viewBox: "0 0 400 26", preserveAspectRatio: "none", class: "bar", "aria-hidden": "true"}, s("rect", {y: 4, width: 400, height: 18, class: "ground"}), ...bars), div("tools line small")(h("span", {}, `${name}: `, total, wish), scale));
   return {el, show(shares, picked, before, words, dead) {
     const all = dead ? [] : [before, ...shares], reach = side => all.reduce((most, v) => most + Math.max(side * v, 0), 0), sum = shares.reduce((a, b) => a + b, before);
     const end = 10 ** Math.ceil(Math.log10(Math.max(reach(1), reach(-1), 1e-6))), wide = v => Math.max(-200, Math.min(200, v * 200 / Math.min(end, 1e300))), at = [200, 200], to = fmt(end, end < 1 ? 2 : 0);
@@ -62,11 +62,11 @@ function meter(name) {
 
 const COASTER_STYLE = `
 .bar { height: 26px; } .line { justify-content: space-between; gap: 0 .8rem; } .share { fill: var(--blue); stroke: var(--paper); stroke-width: .6; }
-.chosen, .dot { fill: var(--orange); } .left { fill: var(--muted); } .measured { stroke: var(--blue); stroke-width: 7.2; stroke-linecap: round; } .zero, .sum { stroke: var(--ink); stroke-width: 1.5; } .bar path { vector-effect: non-scaling-stroke; }
-.arrow, .of, .cross { stroke: var(--orange); stroke-width: 1.7; fill: none; } .sum { stroke: var(--orange); stroke-width: 3; } .cut .arrow { stroke-dasharray: 2 4; } .of { stroke-width: 3.5; }
+.chosen, .dot { fill: var(--orange); } .left { fill: var(--muted); } .measured { stroke: var(--blue); stroke-width: 7.2; stroke-linecap: round; } .zero { stroke: var(--ink); stroke-width: 1.5; } .bar path { vector-effect: non-scaling-stroke; }
+.arrow, .of, .cross, .sum { stroke: var(--orange); stroke-width: 1.7; fill: none; } .cut .arrow { stroke-dasharray: 2 4; } .of, .sum { stroke-width: 3.5; }
 .ring, .best { fill: none; stroke: var(--ink); stroke-width: 1.5; } .contour { stroke-width: 1; opacity: .8; } .loss { font-size: 1.5rem; font-weight: 650; line-height: 1.2; }`;
 
-function build({cols, host, values: {time, speed, params: start}}) {
+async function build({host, values: {time, speed, params: start}}) {
   const n = time.length, {el: says, say, rest} = sayer();
   if (!n || speed.length !== n || start.length !== 3 || ![...time, ...speed, ...start].every(Number.isFinite)) throw new Error("it needs as many finite times as speeds, and three parameters");
   const net = [{w: Float64Array.from(start)}]; // a, b and c
@@ -74,17 +74,19 @@ function build({cols, host, values: {time, speed, params: start}}) {
 
   // ---- numbers
   const now = () => look(net, inputs, speed, mse), note = () => path.push({w: [...net[0].w], loss: now().loss});
-  const begin = () => { path = []; note(); }; // from where the parameters are
+  const begin = () => { path = []; note(); };
   const shown = v => finite(v) ? fmt(v) : "infinite", seconds = v => fmt(v, 0), lossWords = () => `The loss is ${shown(now().loss)}.`;
 
   // ---- picture
   const chart = plot({height: 320, names: [RAW, "speed"]}), span = [Math.min(...time) - 1, Math.max(...time) + 1];
   const lossText = h("span", {class: "loss"}), chain = h("p", {class: "chain"}), chain2 = h("p"), meters = NAMES.map(meter);
   const sliders = NAMES.map((name, i) => slider(name, {min: 0, max: 1, input: v => { net[0].w[i] = v; begin(); show(); rest(`${name} is ${fmt(v)}. ${lossWords()}`); }}));
+  await pause();
   const which = slider("Which measurement?", {min: 0, max: n - 1, step: 1, show: v => `after ${seconds(time[v])} s`, input: choose});
   const rates = slider("Learning rate lr", {min: -7, max: -3, show: v => rate(10 ** v), input: v => { lr = 10 ** v; }});
   const map = plot({names: ["a", "c"]}), contours = HEIGHTS.map(() => map.line("contour b")), track = map.line();
   const [square, here] = [s("rect", {width: 10, height: 10, class: "dot"}), s("circle", {r: 5, class: "dot"})];
+  await pause();
   const curve = plot({height: 220, names: ["steps", "loss"], log: true}), fall = curve.line(), last = s("circle", {r: 4, class: "dot"});
   const [arrows, crosses, points, pulled, ring, cross] = paths("arrow cross measured of ring best");
   chart.over.append(arrows, crosses, pulled, points, ring);
@@ -106,7 +108,7 @@ function build({cols, host, values: {time, speed, params: start}}) {
     draw(pulled, arrow, [chosen]);
     draw(ring, (x, y) => `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0 -18 0`, [chosen]);
     chart.svg.classList.toggle("cut", detached);
-    label(chart.svg, `${n} measurements, from ${seconds(Math.min(...speed))} to ${seconds(Math.max(...speed))}, and predictions, from ${seconds(low)} to ${seconds(high)}; an arrow leads from each prediction to its measurement`);
+    label(chart.svg, `${n} measurements, from ${seconds(Math.min(...speed))} to ${seconds(Math.max(...speed))}, and predictions, from ${seconds(low)} to ${seconds(high)}; an arrow from each prediction to its measurement`);
   }
 
   function drawChain({preds, slopes}) {
@@ -131,15 +133,13 @@ function build({cols, host, values: {time, speed, params: start}}) {
     label(curve.svg, `The loss after each of ${path.length - 1} steps, from ${shown(path[0].loss)} to ${shown(loss)}`);
   }
 
-  function show() {
+  const show = turns(() => {
     const all = now();
     lossText.textContent = shown(all.loss);
-    drawChart(all);
     drawChain(all);
-    drawMap();
     sliders.forEach((o, i) => o.set(net[0].w[i]));
     zeroNow.disabled = !left;
-  }
+  }, () => { drawChart(now()); drawMap(); });
 
   // ---- actions
   function choose(j) {
@@ -147,7 +147,7 @@ function build({cols, host, values: {time, speed, params: start}}) {
     which.set(j);
     show();
     clearTimeout(flow);
-    if (!calm()) flow = setTimeout(() => cols.querySelectorAll(".chosen").forEach(o => o.animate({opacity: [0, 1], transform: ["translateX(-18px)", "none"]}, 700)), 99);
+    if (!calm()) flow = setTimeout(() => host.shadowRoot.querySelectorAll(".chosen").forEach(o => o.animate({opacity: [0, 1], transform: ["translateX(-18px)", "none"]}, 700)), 99);
     const {slopes, preds} = now();
     rest(`After ${seconds(time[j])} seconds the prediction is ${fmt(preds[j])}, and its pull ${fmt(slopes[j])}.`);
   }
@@ -164,7 +164,7 @@ function build({cols, host, values: {time, speed, params: start}}) {
     show();
     const after = path.at(-1).loss;
     const moved = `Step ${path.length - 1}: a, b and c moved by −lr times their gradients${earlier ? `, in which ${earlier} earlier ${earlier > 1 ? "ones are" : "one is"} still contained` : ""}. Loss ${fmt(loss)}, then ${shown(after)}`;
-    say(moved + (!finite(after) ? ". That is no number to go on with: the steps are too long. Start again, with a smaller rate." : after > loss ? ": it rose, the step was too long." : "."));
+    say(moved + (!finite(after) ? ". The steps are too long. Start again, with a smaller rate." : after > loss ? ": it rose, the step was too long." : "."));
     return finite(after);
   }
 
@@ -196,7 +196,7 @@ function build({cols, host, values: {time, speed, params: start}}) {
   }
 
   chart.drag(x => {
-    const near = time.reduce((near, t, j) => Math.abs(t - x) < Math.abs(time[near] - x) ? j : near, 0);
+    const far = time.map(t => Math.abs(t - x)), near = far.indexOf(Math.min(...far));
     if (near !== chosen) choose(near);
   });
   const cut = toggle("Detach the predictions", on => {
@@ -205,7 +205,11 @@ function build({cols, host, values: {time, speed, params: start}}) {
     show();
     say(on ? `The string is cut. ${lossWords()} The meters are dead: drag a slider, and only the loss moves.` : "The string is whole again: the pulls reach the parameters.");
   });
-  cols.append(stack(h("p", {}, "Loss, the mean squared error: ", lossText), chart.svg, which.el, ...sliders.map(o => o.el)),
+  await pause();
+  which.set(chosen);
+  setView(RAW);
+  say("Nothing has moved yet. Press Step, or drag a, b and c yourself.");
+  return [stack(h("p", {}, "Loss, the mean squared error: ", lossText), chart.svg, which.el, ...sliders.map(o => o.el)),
     stack(chain, chain2, ...meters.map(o => o.el),
       small("Each meter adds up what all measurements hand on, the chosen one in orange; grey is what earlier steps have left. The thick line is their sum, the gradient: what loss.backward() leaves in params.grad."),
       tools(button("Step", once, true), walk.el, cut, zeroNow, button("Start again", () => { restart(); say("Back at the start."); })),
@@ -213,10 +217,7 @@ function build({cols, host, values: {time, speed, params: start}}) {
       rates.el, says),
     stack(map.svg, small("The loss from above, over a and c, with b at its best. The square is the start, the cross the lowest point; the path is only a shadow, as b moves too."),
       tools(choice("The model gets", Object.keys(VIEWS), RAW, v => { setView(v); say(v === RAW ? "Time in seconds: t² reaches 361." : "Time standardized: t², t and 1 are alike in size. The rate may be ten thousand times as large."); }))),
-    stack(curve.svg, small("The loss after each step, in powers of ten.")));
-  which.set(chosen);
-  setView(RAW);
-  say("Nothing has moved yet. Press Step, or drag a, b and c yourself.");
+    stack(curve.svg, small("The loss after each step, in powers of ten."))];
 }
 
 export default explorable("How does a loss move parameters that it never sees?", "It pulls on predictions (arrows). Each prediction hands its pull on to a, b and c. Choose a measurement and follow it; then step.", build, COASTER_STYLE);

@@ -1,12 +1,12 @@
-// What a training step does, without a framework: predict, take the loss, find the slopes, step.
-// n rows of k numbers are one array of n * k. Nothing in this file knows about a page.
+// A training step without a framework: predict, take the loss, find the slopes, step.
+// n rows of k numbers are one array of n * k.
 
 const largestFloat = 3.4028235e38; // what lies beyond it is infinite for PyTorch's 32 bits
 
 export const finite = v => Math.abs(v) <= largestFloat;
 export const sigmoid = v => 1 / (1 + Math.exp(-v));
 
-// n rows of k numbers times k rows of m; `aT` and `bT` say which of them lies there transposed
+// n rows of k numbers times k rows of m; `aT`, `bT`: transposed
 function matmul(a, b, n, k, m, aT = false, bT = false) {
   const y = new Float64Array(n * m), [aRow, aCol] = aT ? [1, n] : [k, 1], [bRow, bCol] = bT ? [1, k] : [m, 1];
   for (let r = 0; r < n; r++) for (let i = 0; i < k; i++) {

@@ -1,7 +1,8 @@
-// What all explorables are made of: sliders, buttons, charts, spoken words, a place on a page.
+// What all explorables are made of.
 
 const KIT_STYLE = `
 :host { display: block; }
+:host(.early) { height: 0; overflow: hidden; visibility: hidden; }
 .x {
   color-scheme: light; accent-color: var(--blue); container-type: inline-size; --ink: #1b2430; --muted: #5b6673; --paper: #fff; --soft: #f4f6f8; --line: #dde3e9; --blue: #1a5ea8; --orange: #a8480a;
   margin: .5rem 0 1rem; padding: .9rem 1rem 1rem; border: 1px solid var(--line); border-radius: 10px; background: var(--soft); color: var(--ink);
@@ -44,7 +45,7 @@ button:disabled { opacity: .55; cursor: default; }
 canvas { display: block; width: 100%; image-rendering: pixelated; border: 1px solid var(--line); background: #fff; }
 `;
 
-// ---- Elements. No `style` attributes, which a strict content security policy refuses
+// ---- Elements, without `style` attributes, which a strict content security policy refuses
 
 export function attr(el, props) {
   for (const [k, v] of Object.entries(props)) k.startsWith("on") ? el.addEventListener(k.slice(2), v) : el.setAttribute(k, v);
@@ -57,27 +58,27 @@ const maker = space => (tag, props = {}, ...kids) => {
 };
 export const h = maker("1999/xhtml"), s = maker("2000/svg");
 export const bold = (text, kind = "") => h("b", {class: kind}, text);
-const div = name => (...kids) => h("div", {class: name}, ...kids);
+export const div = name => (...kids) => h("div", {class: name}, ...kids);
 export const stack = div("stack"), tools = div("tools"), pics = div("pics"), tiles = div("tiles");
 export const small = (...kids) => h("p", {class: "small"}, ...kids);
 export const figure = (el, ...kids) => h("figure", {}, el, h("figcaption", {}, ...kids));
-export const label = (el, text) => attr(el, {"aria-label": text}); // what is spoken in place of a picture
+export const label = (el, text) => attr(el, {"aria-label": text});
 
 // ---- Numbers as words
 
-const minus = text => text.replaceAll("-", "−").replace("e+", "e"), formats = {};
-const local = (v, most, least = 0) => (formats[[most, least]] ??= new Intl.NumberFormat("en-US", {minimumFractionDigits: least, maximumFractionDigits: most})).format(v);
+const minus = text => text.replaceAll("-", "−").replace("e+", "e");
+// Commas for thousands; `Intl` takes longer to start than all else
+const grouped = text => text.replace(/^-?\d+/, whole => whole.replace(/\B(?=(\d{3})+$)/g, ","));
 
 export function fmt(v, digits = 2) {
   if (!Number.isFinite(v)) return Number.isNaN(v) ? "not a number" : v < 0 ? "−infinity" : "infinity";
   const size = Math.abs(v), tiny = size > 0 && size < 0.5 * 10 ** -digits;
-  const text = size >= 1e7 || tiny ? v.toExponential(tiny ? 0 : 2) : local(v, digits, digits);
+  const text = size >= 1e7 || tiny ? v.toExponential(tiny ? 0 : 2) : grouped(v.toFixed(digits));
   return minus(text).replace(/^−(0(\.0+)?)$/, "$1");
 }
-// As short as can be, for marks on an axis
-export function brief(v, digits = 6) {
+function brief(v, digits = 6) {
   const short = Number(v.toPrecision(digits)), size = Math.abs(short);
-  return minus(size >= 1e5 || size && size < 0.001 ? short.toExponential() : local(short, 6));
+  return minus(size >= 1e5 || size && size < 0.001 ? short.toExponential() : grouped(String(short)));
 }
 export const rate = v => brief(v, 2);
 
@@ -119,7 +120,7 @@ export function choice(name, options, value, change) {
   return h("label", {class: "check"}, name, el);
 }
 
-// What happened, shown and spoken; with `rest`, once whoever drags rests. `say` answers false: nothing goes on from there
+// What happened, shown and spoken; with `rest`, once whoever drags rests. `say` answers false
 export function sayer() {
   const el = h("p", {class: "says", role: "status", "aria-live": "polite"});
   let later = 0;
@@ -128,10 +129,29 @@ export function sayer() {
   return {el, say, rest};
 }
 
+// Once the next frame is drawn
+export const pause = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+
+let held = false;
+for (const name of ["down", "up", "cancel"]) addEventListener(`pointer${name}`, () => { held = name === "down"; }, true);
+
+// Draws numbers at once, pictures in a later frame; during a drag they take turns
+export function turns(numbers, pictures) {
+  const due = new Set(), draw = f => due.delete(f) && f();
+  let busy = false;
+  return async () => {
+    if (!held || !due.size) queueMicrotask(() => draw(numbers));
+    due.add(numbers).add(pictures);
+    if (busy) return;
+    for (busy = true; due.size; draw([...due][0])) await pause();
+    busy = false;
+  };
+}
+
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-// A button that calls `step(left)` up to `times` times, a frame each, until it answers false; pressed again, it stops.
-// For those who want no motion all is done at once, unless it may not `jump`
+// A button that calls `step(left)` up to `times` times, a frame each, until it answers false or is pressed again;
+// all at once for those who want no motion, unless it may not `jump`
 export function runner(host, text, step, {times = Infinity, every = 0, jump = true, main = false, begin = () => {}, stopped = () => {}}) {
   let handle = 0, last = 0, left = 0;
   const once = () => step(--left) !== false && left > 0;
@@ -141,7 +161,7 @@ export function runner(host, text, step, {times = Infinity, every = 0, jump = tr
     handle = requestAnimationFrame(tick);
     if (now - last < every) return;
     last = now;
-    if (!once()) stop();
+    setTimeout(() => { if (handle && !once()) stop(); }); // not in the frame's own time
   };
   const el = button(text, () => {
     if (handle) { stop(); stopped(); return; }
@@ -154,7 +174,7 @@ export function runner(host, text, step, {times = Infinity, every = 0, jump = tr
   return {el, stop};
 }
 
-// A press on `el`, and each move after it: `f(across, down, first)`, from 0 to 1 of its size
+// A press on `el`, and each move after it: `f(across, down, first)`, in shares of its size
 export function drag(el, f) {
   el.classList.add("pick");
   for (const name of ["pointerdown", "pointermove"]) el.addEventListener(name, event => {
@@ -183,13 +203,12 @@ export function plot({height = 290, x = [0, 1], y = [0, 1], names, log = false})
   const res = {svg, over,
     X: v => left + width * share(v, x),
     Y: v => level(log ? Math.log10(Math.max(v, 1e-300)) : v),
-    points: pairs => pairs.map(([a, b]) => `${res.X(a).toFixed(1)},${res.Y(b).toFixed(1)}`).join(" "),
     line(name = "") { // adds a line; what it returns draws it through pairs of x and y
       const el = s("polyline", {class: name});
       over.append(el);
-      return pairs => attr(el, {points: res.points(pairs)});
+      return pairs => attr(el, {points: pairs.map(([a, b]) => `${res.X(a).toFixed(1)},${res.Y(b).toFixed(1)}`).join(" ")});
     },
-    drag(f) { // as for any element, but on the axes
+    drag(f) {
       drag(svg, (across, down, first) => f(x[0] + (across * all - left) / width * (x[1] - x[0]), y[1] - (down * height - top) / high * (y[1] - y[0]), first));
     },
     range(newX, newY) {
@@ -204,14 +223,14 @@ export function plot({height = 290, x = [0, 1], y = [0, 1], names, log = false})
 
 export const mean = v => v.reduce((sum, o) => sum + o, 0) / v.length;
 export const range = (n, f) => Array.from({length: n}, (_, i) => f(i));
-export const upTo = v => 2 ** Math.ceil(Math.log2(v)); // where axes end
+export const upTo = v => 2 ** Math.ceil(Math.log2(v));
 export const largest = values => values.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
 
 // ---- Pictures of square images
 
 export const picture = (text, side = 28) => h("canvas", {width: side, height: side, role: "img", "aria-label": text});
 
-// `values` as greys, from 0, white, to 1; or `signed`, blue above zero and orange below, the largest in full colour
+// `values` as greys, from 0, white, to 1; or `signed`, blue above zero and orange below
 export function paint(canvas, values, signed = false) {
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height), most = signed ? largest(values) || 1 : 1;
   for (let i = 0; i < values.length; i++) {
@@ -224,7 +243,6 @@ export function paint(canvas, values, signed = false) {
 
 // ---- A place on the page
 
-// As light or dark as the words around it
 function watchTheme(host, box) {
   const look = () => {
     const [r, g, b] = getComputedStyle(host).color.match(/[\d.]+/g).map(Number);
@@ -237,28 +255,33 @@ function watchTheme(host, box) {
   return () => { eye.disconnect(); system.removeEventListener("change", look); };
 }
 
-function dress(root, style) {
-  try {
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(style);
-    root.adoptedStyleSheets = [sheet];
-  } catch { root.append(h("style", {}, style)); } // browsers from before 2023
-}
-
-// A module for our site and anywidget: `build` fills `cols` from Python's values; it may take its time
+// A module for our site and anywidget: `build` makes its parts from Python's values
 export const explorable = (question, lead, build, style = "") => ({
   render({model, el}) {
-    const host = h("div"), root = host.attachShadow({mode: "open"}), cols = h("div", {class: "cols"});
+    const host = h("div", {class: "early"}), root = host.attachShadow({mode: "open"}), cols = h("div", {class: "cols"});
     const box = h("div", {class: "x", role: "group", "aria-label": question}, h("p", {class: "title"}, question), h("p", {class: "lead"}, lead), cols);
-    dress(root, KIT_STYLE + style);
+    root.adoptedStyleSheets = [new CSSStyleSheet()];
+    root.adoptedStyleSheets[0].replaceSync(KIT_STYLE + style);
     root.append(box);
     let forget = () => {};
-    const show = () => { el.replaceChildren(host); forget = watchTheme(host, box); };
     const fail = error => {
+      forget();
+      host.remove();
       el.querySelector("[role=alert]")?.remove();
       el.append(h("p", {role: "alert"}, `This can't be touched here: ${error.message}. The picture shows how it begins.`));
     };
-    (async () => build({cols, host, values: model.get("values")}))().then(show, fail);
+    (async () => {
+      el.append(host); // unseen until it is whole
+      await pause();
+      forget = watchTheme(host, box);
+      for (const part of await build({host, values: model.get("values")})) {
+        await pause();
+        cols.append(part);
+      }
+      await pause();
+      [...el.childNodes].forEach(o => o === host || o.remove());
+      host.classList.remove("early");
+    })().catch(fail);
     return () => forget();
   },
 });

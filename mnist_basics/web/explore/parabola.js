@@ -1,23 +1,23 @@
 // The parabola: one parameter, its slope, and how long a step should be.
 import {finite, look, mse, step} from "./engine.js";
-import {attr, bold, button, explorable, fmt, h, label, largest, plot, range, rate, runner, s, sayer, slider, stack, tools, upTo} from "./kit.js";
+import {attr, bold, button, explorable, fmt, h, label, largest, pause, plot, range, rate, runner, s, sayer, slider, stack, tools, upTo} from "./kit.js";
 
 const PARABOLA_STYLE = `
 .tangent { stroke: var(--orange); stroke-width: 1.8; stroke-dasharray: 6 4; } .went { stroke-width: 1; } .been { fill: var(--orange); opacity: .65; } .here { fill: var(--orange); stroke: var(--paper); stroke-width: 2; }`;
 
-// What a step from x to y tells of its length
 const nameOf = (x, y) => Math.abs(y) > Math.abs(x) ? "Diverging" : Math.abs(y) === Math.abs(x) ? "Bouncing for ever" : y * x < 0 ? "Bouncing" : y * y > 0.9 * x * x ? "Too small" : "Right";
 const WHY = {
   Diverging: "each jump ends higher than it began. Choose a smaller rate.", "Bouncing for ever": "each jump ends as high as it began.",
   Bouncing: "it jumped over the lowest point, and ended lower all the same.", "Too small": "less than a tenth of the loss is gone. This will take long.", Right: "lower, and on the same side.",
 };
 
-function build({cols, host, values: {start, lr}}) {
+async function build({host, values: {start, lr}}) {
   if (![start, lr].every(Number.isFinite)) throw new Error("it needs a finite start and rate");
   const net = [{w: Float64Array.of(start)}], {el: says, say, rest} = sayer();
   let path = [start];
   const chart = plot({height: 330, x: [-2, 2], y: [0, 4], names: ["x", "x², the loss"]});
   const now = () => look(net, [1], [0], mse); // the prediction is x, and the target 0
+  await pause();
   const curve = chart.line("b"), went = chart.line("went"), been = s("g"), tangent = s("line", {class: "tangent"}), here = s("circle", {r: 8, class: "here"});
   chart.over.append(been, tangent, here);
   const facts = h("p"), xs = slider("x, the parameter", {min: -2, max: 2, step: 0.01, input: put});
@@ -57,11 +57,12 @@ function build({cols, host, values: {start, lr}}) {
 
   const walk = runner(host, "Run 20 steps", once, {times: 20, every: 220});
   chart.drag(x => put(Math.max(-2, Math.min(2, x))));
-  cols.append(stack(chart.svg, xs.el), stack(facts, rates.el, tools(button("Step", once, true), walk.el, button("Start again", () => { put(start); say(`Back at ${fmt(start)}.`); })), says));
+  await pause();
   label(chart.svg, "A parabola with its lowest point at 0; on it the parameter, its tangent, and where it has been");
   rates.set(Math.log10(lr));
   show();
   say("Nothing has moved yet. Press Step, or drag the point.");
+  return [stack(chart.svg, xs.el), stack(facts, rates.el, tools(button("Step", once, true), walk.el, button("Start again", () => { put(start); say(`Back at ${fmt(start)}.`); })), says)];
 }
 
 export default explorable("How long should a step be?", "Drag the point, and see its slope. Then choose a rate, and step.", build, PARABOLA_STYLE);

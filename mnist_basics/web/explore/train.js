@@ -10,14 +10,14 @@ function random(seed = 42) {
   return () => (seed = (seed * 1664525 + 1013904223) % 2 ** 32) / 2 ** 32;
 }
 
-// Layers of these sizes, normal numbers; each layer's spread by `std`, a function of its inputs
+// Layers of these sizes, normal numbers of spread `std(inputs)`
 function newNet(sizes, std) {
   const draw = random(), normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
   const numbers = (n, ins) => Float64Array.from(range(n, () => normal() * std(ins)));
   return sizes.slice(1).map((outs, i) => ({w: numbers(sizes[i] * outs, sizes[i]), b: numbers(outs, sizes[i])}));
 }
 
-// The images of a sprite, 50 in a row, as rows of 784 numbers: threes and sevens to train on, then others to validate with
+// The images of a sprite, 50 in a row, as rows of 784 numbers: to train on, then to validate with
 export async function loadDigits(url) {
   const picture = new Image(), height = 28 * IMAGES / 50, bad = what => new Error(`the file with the images, digits.png, ${what}`);
   picture.src = url;
@@ -34,7 +34,7 @@ export async function loadDigits(url) {
   return {image, target, valid: {x: all.subarray(784 * TRAIN), y: range(IMAGES - TRAIN, i => target(TRAIN + i))}};
 }
 
-// Batches without end: shuffled before each epoch, or in order, threes first
+// Batches without end, shuffled or in order
 function batches({image, target}) {
   const draw = random();
   let order = [], at = TRAIN;
@@ -52,7 +52,7 @@ function batches({image, target}) {
     }};
 }
 
-// A network in training: its steps, what was measured, a chart of that
+// A network in training
 export function training(digits) {
   const curve = plot({height: 230, names: ["steps", "validation"]}), lossLine = curve.line(), accuracyLine = curve.line("b"), source = batches(digits), {x, y} = digits.valid;
   const run = {curve, source, steps: 0, epochs: 0,
@@ -74,7 +74,7 @@ export function training(digits) {
       run.epochs += last;
       return {most, last};
     },
-    // Loss and accuracy on the validation images, and the eight most wrong
+    // Loss and accuracy on the validation images; the eight most wrong
     measure() {
       const {preds} = forward(run.net, x, y.length), {loss} = mnistLoss(preds, y), accuracy = preds.reduce((n, v, i) => n + ((v > 0) === (y[i] === 1)), 0) / y.length;
       const wrongness = i => y[i] === 1 ? -preds[i] : preds[i], worst = y.map((_, i) => i).sort((a, b) => wrongness(b) - wrongness(a)).slice(0, 8);
