@@ -1,8 +1,9 @@
 """Does a page with an explorable stay fluent on a slow phone?
 
 Each explorable is opened in a headless Chromium whose processor is slowed down fourfold, in a window of 390 by 844, and measured
-three times over: while it loads, while its button for many steps runs, and while a pointer is dragged over its figure and its
-first slider. Recorded for each: how many frames there were, the median and the longest time from one to the next, in
+while it loads, while its button for many steps runs, while another is pressed again and again, and while a pointer is dragged over
+its figure and its first slider. Nothing else is asked of the page meanwhile: where a button lies was found out before. What an
+empty page takes to load is measured as well. Recorded for each: how many frames there were, the median and the longest time from one to the next, in
 milliseconds, and the tasks of the page's own thread that took 50 ms or more: a task is what keeps the page from answering, while
 a frame can be late for reasons that are none of the page's (the machine draws without a GPU, and does other things as well).
 Target: no such task. A round counts only if nothing else interferes, so the best of some rounds is taken.
@@ -22,8 +23,10 @@ from mnist_basics.explorables import (
     bends, coaster, digit_pulls, explore_folder, learned_kernels, parabola, slide_kernel, sprite_images)
 
 RUN = dict(coaster='Run 20 steps', parabola='Run 20 steps', pulls='Train 10 epochs', bends='Train 320 steps', convolve='Turn the signs')
+PRESS = dict(coaster='Step', parabola='Step', pulls='One step', bends='Start again', convolve='Turn the signs')
 PAGE = '''<!DOCTYPE html><html lang="en"><title>Touch</title><script type="module" src="/host.js"></script>
 <body><div data-explorable="{}" data-values="{}"></div></body></html>'''
+EMPTY = '<!DOCTYPE html><html lang="en"><title>Touch</title><body><p>Nothing</p></body></html>'
 # Times from frame to frame, and tasks of 50 ms and more
 WATCH = '''() => {
     const frames = [];
@@ -69,11 +72,16 @@ def watch(tab, do):
     return summary(tab.evaluate('watched()'))
 
 
-def drag(tab, el, rounds=3):
-    "A pointer goes to and fro over it, a move every 12 ms"
+def place(tab, el):
+    "Where it lies in the window: `at(.5)` is its middle"
     el.scroll_into_view_if_needed()
+    tab.wait_for_timeout(200)
     box = el.bounding_box()
-    def at(share): return box['x'] + box['width']*share, box['y'] + box['height']/2
+    return lambda share: (box['x'] + box['width']*share, box['y'] + box['height']/2)
+
+
+def drag(tab, at, rounds=3):
+    "A pointer goes to and fro, a move every 12 ms"
     tab.mouse.move(*at(.2))
     tab.mouse.down()
     for i in range(40*rounds):
@@ -82,25 +90,34 @@ def drag(tab, el, rounds=3):
     tab.mouse.up()
 
 
-def measure(browser, server, name, values, throttle):
+def press(tab, at, times, pause):
+    for _ in range(times):
+        tab.mouse.click(*at(.5))
+        tab.wait_for_timeout(pause)
+
+
+def measure(browser, server, name, page, throttle):
     context = browser.new_context(viewport=dict(width=390, height=844))
     tab = context.new_page()
     tab.add_init_script(f'({WATCH})()')
     context.new_cdp_session(tab).send('Emulation.setCPUThrottlingRate', dict(rate=throttle))
-    server.page = PAGE.format(name, html.escape(json.dumps(values)))
+    server.page = page
     tab.goto(f'http://127.0.0.1:{server.server_port}/')
-    tab.locator('.title').wait_for(timeout=60_000)
-    tab.wait_for_timeout(300)
+    tab.wait_for_timeout(4000)  # to wait for an element would bring a script of its own
     res = dict(loading=summary(tab.evaluate('watched()')))
-    button = tab.get_by_role('button', name=RUN[name])
-    def run():
-        button.click()
-        tab.wait_for_timeout(4000)
-    res['running'] = watch(tab, run)
-    if (stop := tab.get_by_role('button', name='Stop')).count(): stop.first.click()
-    tab.wait_for_timeout(300)
-    if (figure := tab.locator('.pick')).count(): res['dragging the figure'] = watch(tab, lambda: drag(tab, figure.first))
-    res['dragging a slider'] = watch(tab, lambda: drag(tab, tab.get_by_role('slider').first))
+    if name in RUN:
+        tab.locator('.title').wait_for(timeout=60_000)
+        def button(text): return tab.get_by_role('button', name=text, exact=True)
+        at = place(tab, button(RUN[name]))
+        res['running'] = watch(tab, lambda: press(tab, at, 1, 4000))
+        if (stop := button('Stop')).count(): stop.first.click()
+        at = place(tab, button(PRESS[name]))
+        res['stepping'] = watch(tab, lambda: press(tab, at, 10, 200))
+        if (figure := tab.locator('.pick')).count():
+            at = place(tab, figure.first)
+            res['dragging the figure'] = watch(tab, lambda: drag(tab, at))
+        at = place(tab, tab.get_by_role('slider').first)
+        res['dragging a slider'] = watch(tab, lambda: drag(tab, at))
     context.close()
     return res
 
@@ -121,8 +138,9 @@ def main():
         path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
         browser = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
         given = starts()
-        for name in args.names:
-            rounds = [measure(browser, server, name, given[name].values, args.throttle) for _ in range(args.rounds)]
+        pages = {k: PAGE.format(k, html.escape(json.dumps(v.values))) for k, v in given.items()}
+        for name in ['nothing', *args.names]:
+            rounds = [measure(browser, server, name, pages.get(name, EMPTY), args.throttle) for _ in range(args.rounds)]
             res[name] = {k: rounds[0][k] for k in rounds[0]}
             for o in rounds[1:]: res[name] = {k: better(v, o[k]) for k, v in res[name].items()}
             for k, v in res[name].items(): print(f'{name:9} {k:20}', v)
