@@ -137,6 +137,7 @@ async function build({host, values: {time, speed, params: start}}) {
     const all = now();
     lossText.textContent = shown(all.loss);
     drawChain(all);
+  }, () => {
     sliders.forEach((o, i) => o.set(net[0].w[i]));
     zeroNow.disabled = !left;
   }, () => { drawChart(now()); drawMap(); });

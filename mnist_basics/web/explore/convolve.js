@@ -23,7 +23,7 @@ function alike(a, b) {
 async function build({values: {image: lines, kernels, learned}}) {
   const image = lines.flat(), side = lines.length, out = side - 2, names = Object.keys(kernels), wide = Math.sqrt(learned[0]?.length ?? 9), {el: says, say, rest} = sayer();
   if (out < 1 || image.length !== side * side || !names.length || wide % 2 !== 1 || wide > side || ![image, learned, Object.values(kernels)].flat(4).every(Number.isFinite)) throw new Error("it needs a square image and kernels of finite numbers");
-  const rim = (wide - 3) / 2, maps = learned.map(o => slide(image, side, o)); // a wider window has a smaller map
+  const rim = (wide - 3) / 2, maps = learned.map(o => slide(image, side, o));
   await pause();
   let kernel, made, row = Math.floor(out / 2), col = row, chosen = 0, alikes = [];
   const seen = picture("The image, with the window", side), map = picture("", out), sum = h("p", {class: "sum"}), theirs = picture("The map of the learned kernel", side - wide + 1), compared = h("span");

@@ -135,13 +135,14 @@ export const pause = () => new Promise(done => requestAnimationFrame(() => setTi
 let held = false;
 for (const name of ["down", "up", "cancel"]) addEventListener(`pointer${name}`, () => { held = name === "down"; }, true);
 
-// Draws numbers at once, pictures in a later frame; during a drag they take turns
-export function turns(numbers, pictures) {
-  const due = new Set(), draw = f => due.delete(f) && f();
+// Draws numbers at once and the last, pictures, a frame later; in a drag all by turns
+export function turns(...draws) {
+  const due = new Set(), draw = f => due.delete(f) && f(), numbers = () => draws.slice(0, -1).forEach(draw);
   let busy = false;
+  addEventListener("pointerup", numbers);
   return async () => {
-    if (!held || !due.size) queueMicrotask(() => draw(numbers));
-    due.add(numbers).add(pictures);
+    if (!held) queueMicrotask(numbers);
+    draws.forEach(f => due.add(f));
     if (busy) return;
     for (busy = true; due.size; draw([...due][0])) await pause();
     busy = false;

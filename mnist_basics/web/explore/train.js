@@ -34,7 +34,7 @@ export async function loadDigits(url) {
   return {image, target, valid: {x: all.subarray(784 * TRAIN), y: range(IMAGES - TRAIN, i => target(TRAIN + i))}};
 }
 
-// Batches without end, shuffled or in order
+// Batches, shuffled or in order
 function batches({image, target}) {
   const draw = random();
   let order = [], at = TRAIN;
