@@ -13,7 +13,7 @@ function netOf(points) {
     {w: Float64Array.from(slopes, (v, i) => i ? v - slopes[i - 1] : v), b: Float64Array.of(points[0][1])}];
 }
 
-// And back: the curve bends where a unit's w·x + b passes zero between the ends
+// And back: it bends where a unit's w·x + b passes zero
 function pointsOf([{w, b}, out], lo, hi) {
   const gap = (hi - lo) * 1e-3, at = [...w].map((v, i) => -b[i] / v).filter(x => x > lo + gap && x < hi - gap).sort((p, q) => p - q).filter((x, i, all) => !i || x - all[i - 1] > gap);
   const xs = [lo, ...at, hi], {preds} = forward([{w, b}, out], xs, xs.length);
@@ -95,10 +95,11 @@ async function build({host, values: {file, x, y}}) {
       label(canvas, `Hidden unit ${o + 1}, which speaks for ${out.w[o] > 0 ? 3 : 7}`);
     });
   }
-  function restart() {
+  async function restart() {
     train.stop();
     run.restart([784, units, 1], ins => 1 / Math.sqrt(3 * ins));
     hidden.replaceChildren(...range(units, () => picture("")));
+    await pause();
     showNet();
     two.say(`Random weights. ${result()}`);
   }
@@ -109,8 +110,7 @@ async function build({host, values: {file, x, y}}) {
   }, {times: 360, jump: false, main: true, stopped: () => { showNet(); two.say(`Stopped. ${result()}`); }});
 
   await pause();
-  restart();
-  await pause();
+  await restart();
   change(() => {})();
   return [stack(chart.svg), stack(tools(add, remove, walk.el, button("Start again", change(() => { points = straight(); on = 0; }))), which.el, sx.el, sy.el, says),
     stack(small("The hidden units of a network for digits. Blue: ink there makes the unit fire."), hidden),

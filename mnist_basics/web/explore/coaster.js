@@ -179,7 +179,7 @@ async function build({host, values: {time, speed, params: start}}) {
     show();
   }
 
-  function setView(name) {
+  async function setView(name) {
     const v = VIEWS[view = name];
     inputs = Float64Array.from((name === RAW ? time : standardize(time)).flatMap(t => [t * t, t, 1]));
     const dot = (i, j) => mean(speed.map((y, r) => inputs[3 * r + i] * (j < 3 ? inputs[3 * r + j] : y)));
@@ -190,10 +190,13 @@ async function build({host, values: {time, speed, params: start}}) {
     rates.bounds(...v.rates, 0.25);
     rates.set(Math.log10(v.lr));
     map.range(...v.map);
-    contours.forEach((draw, i) => draw(contour(dot, lowest, floor * HEIGHTS[i])));
     attr(square, {x: map.X(start[0]) - 5, y: map.Y(start[2]) - 5});
     attr(cross, {d: `M${map.X(lowest[0]) - 6} ${map.Y(lowest[2])}h12m-6 -6v12`});
     restart();
+    for (const [i, draw] of contours.entries()) {
+      await pause();
+      draw(contour(dot, lowest, floor * HEIGHTS[i]));
+    }
   }
 
   chart.drag(x => {

@@ -36,6 +36,7 @@ async function build({values: {image: lines, kernels, learned}}) {
   const go = (r, c) => { row = r; col = c; show(); rest(sum.textContent); };
   const pick = i => { chosen = i; compare(); say(compared.textContent); };
   const [rows, columns] = ["Row", "Column"].map((name, k) => slider(`${name} of the window`, {min: 0, max: out - 1, step: 1, show: v => String(v + 1), input: v => k ? go(row, v) : go(v, col)}));
+  await pause();
   const units = learned.map((o, i) => {
     const canvas = picture(`Learned kernel ${i + 1}`, wide), likeness = h("span");
     paint(canvas, o, true);

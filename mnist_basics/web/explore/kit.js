@@ -193,7 +193,7 @@ function ticks(lo, hi, n) {
 
 let serial = 0;
 
-// A chart with axes; what is drawn into `over` is cut off at its edges. With `log`, y counts powers of ten
+// A chart with axes; `over` is cut off at its edges. With `log`, y counts powers of ten
 export function plot({height = 290, x = [0, 1], y = [0, 1], names, log = false}) {
   const id = `clip${++serial}`, all = 440, left = 56, top = 12, width = all - left - 12, high = height - top - 40, axes = s("g"), over = s("g", {"clip-path": `url(#${id})`});
   const box = {x: left, y: top, width, height: high}, middle = top + high / 2;

@@ -3,7 +3,7 @@ import {look, mnistLoss, sigmoid} from "./engine.js";
 import {bold, button, check, choice, explorable, figure, fmt, h, label, paint, pause, pics, picture, range, rate, runner, sayer, slider, small, stack, tools} from "./kit.js";
 import {TRAIN, loadDigits, training} from "./train.js";
 
-const EPOCHS = 10; // in one press
+const EPOCHS = 10;
 
 async function build({host, values}) {
   if (!(values.lr > 0) || !(values.std >= 0)) throw new Error("it needs a learning rate above 0, and a spread of the first weights");
@@ -56,9 +56,10 @@ async function build({host, values}) {
 
   const walk = runner(host, `Train ${EPOCHS} epochs`, some, {jump: false, main: true, begin: () => { goal = run.epochs + EPOCHS; turn = null; }, stopped: () => { measure(); say(`Stopped. ${run.result}`); }});
 
-  function restart(words) {
+  async function restart(words) {
     walk.stop();
     run.restart([784, 1], () => Number(std));
+    await pause();
     measure();
     say(words);
   }

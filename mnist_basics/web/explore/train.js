@@ -3,7 +3,7 @@ import {forward, look, mnistLoss, sigmoid, step} from "./engine.js";
 import {fmt, h, label, largest, plot, range, upTo} from "./kit.js";
 
 export const TRAIN = 2000;
-const IMAGES = 2400, BUDGET = 5; // milliseconds of a frame that training may take
+const IMAGES = 2400, BUDGET = 5; // milliseconds a frame
 
 // Random numbers from 0 to 1, the same on each visit
 function random(seed = 42) {
@@ -60,7 +60,7 @@ export function training(digits) {
       source.restart();
       Object.assign(run, {net: newNet(sizes, std), steps: 0, epochs: 0, history: []});
     },
-    // Up to `steps` steps, as a frame has room; `most` is the largest slope, 0 where nothing pulls any more
+    // Up to `steps` steps, as a frame has room; `most` is the largest slope
     train({size, shuffle = true, lr}, steps) {
       const until = performance.now() + BUDGET;
       let most = 0, last = false;
