@@ -23,9 +23,35 @@ def pytest_cmdline_main(config):
         o.numprocesses = 'auto'
 
 
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def leave_out_long(config, items):
+    "Without what is marked as long, unless one asks by mark or by name"
+    long = [o for o in items if o.get_closest_marker('long')]
+    if config.option.markexpr or any('::' in o for o in config.args) or not long: return
+    items[:] = [o for o in items if not o.get_closest_marker('long')]
+    config.hook.pytest_deselected(items=long)
+    config.stash[LEFT_OUT] = len(long)
+    if hasattr(config, 'workerinput'): config.workeroutput['left_out'] = len(long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    "What a worker has left out"
+    found = getattr(node, 'workeroutput', {}).get('left_out')
+    if found: node.config.stash[LEFT_OUT] = found
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if n := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.line(f'left out, as they take long: {n} (`pytest -m long` runs them)')
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     "Longest first; the site is built beside the first notebook"
+    leave_out_long(config, items)
     def place(o):
         if o.name == 'test_it_builds_without_a_complaint': return -1
         return LONGEST.index(o.path.name) if o.path.name in LONGEST else len(LONGEST)

@@ -152,28 +152,53 @@ LIGHTNESS = "(c => (c[0] + c[1] + c[2]) / 765)(getComputedStyle(document.body).b
 def wait_for_dark(tab): tab.wait_for_function(f'{LIGHTNESS} < .2')
 def wait_for_light(tab): tab.wait_for_function(f'{LIGHTNESS} > .9')
 
-CONTRAST = dict(runOnly=dict(type='rule', values=['color-contrast']))  # two thirds of the work, and nothing to a width
-NO_CONTRAST = dict(rules={'color-contrast': dict(enabled=False)})
+CONTRAST = dict(runOnly=dict(type='rule', values=['color-contrast']))
 
 
-@pytest.mark.parametrize('page', [*PAGES, 'draw/index'])
-def test_page(visit, page):
+@pytest.fixture(params=[*PAGES, 'draw/index'])
+def tab(visit, request):
+    tab = visit(request.param)
+    if request.param == 'draw/index': tab.wait_for_selector('html[data-ready=yes]')
+    return tab
+
+
+def switch(tab, scheme):
+    "Let the system be light or dark, and wait for the page, whose code follows a moment after its paper"
+    tab.emulate_media(color_scheme=scheme)
+    (wait_for_dark if scheme == 'dark' else wait_for_light)(tab)
+    tab.wait_for_function("dark => /dark/.test(document.documentElement.className) === dark", arg=scheme == 'dark')
+
+
+def objections(tab, scheme, size, rules):
+    "What axe objects to in a page that looks like this"
+    tab.set_viewport_size(dict(zip(('width', 'height'), SIZES[size])))
+    switch(tab, scheme)
+    return tab.evaluate(AXE, rules)
+
+
+def axe_in(tab):
     from axe_playwright_python.base import AXE_SCRIPT
-    tab = visit(page)
-    if page == 'draw/index': tab.wait_for_selector('html[data-ready=yes]')
-    for scheme, settled in ('dark', wait_for_dark), ('light', wait_for_light):
-        tab.emulate_media(color_scheme=scheme)
-        settled(tab)
+    tab.evaluate(AXE_SCRIPT)
+    tab.evaluate(THIN)
+
+
+def test_page(tab):
+    for scheme in 'dark', 'light':
+        switch(tab, scheme)
         for width, height in SIZES.values():
             tab.set_viewport_size({'width': width, 'height': height})
             assert tab.evaluate(LAYOUT) == [], (scheme, width)
-    tab.evaluate(AXE_SCRIPT)
-    tab.evaluate(THIN)
-    for scheme, size, rules in ('light', 'phone', {}), ('light', 'wide', NO_CONTRAST), ('dark', 'wide', CONTRAST):
-        tab.emulate_media(color_scheme=scheme)
-        tab.set_viewport_size(dict(zip(('width', 'height'), SIZES[size])))
-        assert tab.evaluate(AXE, rules) == [], (scheme, size)
+    axe_in(tab)
+    assert objections(tab, 'light', 'wide', {}) == []
+    assert objections(tab, 'dark', 'phone', CONTRAST) == []
     assert tab.said == []
+
+
+@pytest.mark.long('each page once more, where hardly anything is different: two minutes')
+def test_page_on_a_phone(tab):
+    axe_in(tab)
+    assert objections(tab, 'light', 'phone', {}) == []
+    assert objections(tab, 'dark', 'wide', CONTRAST) == []
 
 
 # ---- what a reader does

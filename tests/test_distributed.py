@@ -94,7 +94,8 @@ if rank==0: print('all equal')
 
 
 @needs_loopback
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2,
+    pytest.param(3, marks=pytest.mark.long('as with two, and half as long again'))])
 def test_equals_a_single_process(world, tmp_path):
     (tmp_path/'together.py').write_text(TOGETHER)
     assert run_processes(world, tmp_path/'together.py', world, timeout=LIMIT) == 'all equal'
@@ -136,6 +137,7 @@ def load(file): return torch.load(file, weights_only=True)
 
 
 @needs_loopback
+@pytest.mark.long('starts seven processes, and waits for epochs: a minute')
 @pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='finds the processes in /proc')
 def test_killed_and_resumed(tmp_path, capsys):
     "kill -9 hits each of the processes in turn, at any moment after the first epoch; the end is that of a run without trouble"

@@ -66,6 +66,7 @@ def test_weights_that_end_early():
     with pytest.raises(ValueError, match='byte 4'): unpack_tensors(bytes(4), {'a': dict(dtype='float32', shape=[2], offset=0)})
 
 
+@pytest.mark.long('trains all networks of the page: four minutes')
 def test_trained_again_it_is_as_good(tmp_path, models):
     fresh, kept = make_weights(tmp_path)['accuracy'], models.manifest['accuracy']
     assert fresh.keys() == kept.keys()
@@ -344,7 +345,8 @@ def settle(page): page.evaluate('new Promise(done => setTimeout(() => requestAni
 def page(open_page): return open_page()
 
 
-def test_two_hundred_drawings_look_the_same_to_browser_and_python(page, models):
+@pytest.mark.parametrize('n', [40, pytest.param(200, marks=pytest.mark.long('all of them: a minute'))])
+def test_drawings_look_the_same_to_browser_and_python(n, page, models):
     page.evaluate('''() => { window.ask = strokes => {
         setStrokes(strokes);
         const images = look().images.map(o => [...o]), png = sheet.canvas.toDataURL();
@@ -354,7 +356,7 @@ def test_two_hundred_drawings_look_the_same_to_browser_and_python(page, models):
             ten: [...ten.probabilities], digit: ten.digit, sure: ten.sure};
     }; }''')
     worst, right, believed = dict(seen=0., distances=0., linear=0., mlp=0., ten=0.), [], []
-    for digit, strokes in drawings(SAMPLES, 200):
+    for digit, strokes in drawings(SAMPLES, n):
         theirs = page.evaluate('strokes => ask(strokes)', strokes)
         images = read_digits(Image.open(io.BytesIO(base64.b64decode(theirs['png'].split(',')[1])))).images
         assert len(theirs['images']) == len(images)
@@ -369,7 +371,7 @@ def test_two_hundred_drawings_look_the_same_to_browser_and_python(page, models):
     print({k: f'{v:.1e}' for k, v in worst.items()}, f'{sum(right)} of {len(right)} digits read, {sum(believed)} of {len(believed)} scribbles believed')
     assert worst['seen'] < 1e-3
     assert max(worst[k] for k in ('distances', 'linear', 'mlp', 'ten')) < 1e-4
-    assert len(right) == 180 and np.mean(right) > .95 and np.mean(believed) < .2
+    assert len(right) == n*9//10 and np.mean(right) > .95 and np.mean(believed) < .2
 
 
 def far_larger(strokes, k): return [[[.5+(x-.5)*k, .5+(y-.5)*k] for x, y in o] for o in strokes]
