@@ -293,6 +293,26 @@ def test_a_measurement_is_chosen_in_the_chart(visit, touch):
     assert tab.get_by_role('slider', name='Which measurement?').input_value() == '19'
 
 
+def test_a_drag_ends_with_its_own_numbers(visit):
+    "While it lasts numbers and pictures take turns; once it is over nothing lags behind"
+    tab = visit(('coaster', ride()), size='phone')
+    t, speed, (_, b, c) = measured()
+    slider, arrows = tab.get_by_role('slider', name='a', exact=True), tab.locator('.arrow')
+    slider.scroll_into_view_if_needed()
+    box, were = slider.bounding_box(), arrows.get_attribute('d')
+    def at(share): return box['x'] + share*box['width'], box['y'] + box['height']/2
+    tab.mouse.move(*at(.2))
+    tab.mouse.down()
+    for i in range(25): tab.mouse.move(*at(.2 + .02*i))
+    tab.mouse.up()
+    shown, a = tab.locator('.loss').inner_text(), float(slider.input_value())
+    now = mse(a*t**2 + b*t + c, speed).item()
+    assert number(shown) == pytest.approx(now, rel=1e-5) and shown == f'{number(shown):,.2f}' and ',' in shown
+    assert slider.get_attribute('aria-valuetext').startswith(f'{a:.2f}'.replace('-', '−'))
+    tab.wait_for_function('([el, were]) => el.getAttribute("d") !== were', arg=[arrows.element_handle(), were])
+    assert tab.said == []
+
+
 # ---- the parabola
 
 @pytest.mark.parametrize('lr,name', [('-2', 'Too small'), ('-0.525', 'Right'), ('-0.025', 'Bouncing'), ('0', 'Bouncing for ever'), ('0.05', 'Diverging')])
