@@ -385,8 +385,8 @@ def without(step, part, n, networks, models):
 
 # What a guard can learn from, one thing left out; and the kinds that it is asked about
 GUARDS = {'nothing':{}, 'letters':dict(kinds=(shape,mixture)), 'shapes':dict(kinds=(letter,mixture)),
-          'mixtures':dict(kinds=(letter,shape)), 'coarse digits':dict(cbs=[Distort(coarse=0)])}
-ASKED = 'letters','shapes','scribble','touching','pens','coarse','untouched'
+          'mixtures':dict(kinds=(letter,shape)), 'coarse digits':dict(cbs=[Distort(coarse=0)]), 'other hands':dict(hands=0)}
+ASKED = 'letters','shapes','scribble','touching','pens','coarse','eights','untouched'
 
 def guards(part, n, network, models):
     "For each thing that a guard does without: what becomes of the kinds that are asked"
@@ -416,7 +416,7 @@ def main():
     parser.add_argument('--part', choices=PARTS, default='measure')
     parser.add_argument('--n', type=int, default=200)
     parser.add_argument('--kinds', default=','.join(KINDS))
-    parser.add_argument('--guards', action='store_true', help='train five guards, too: about ten minutes')
+    parser.add_argument('--guards', action='store_true', help='train six guards, too: about fifteen minutes')
     parser.add_argument('--weights')
     parser.add_argument('--json')
     opts = parser.parse_args()

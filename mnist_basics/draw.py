@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LETTERS', 'FONTS', 'NON_DIGITS', 'LIMITS', 'smooth_stroke', 'fit_strokes', 'draw_strokes', 'web_folder',
-           'sample_strokes', 'letter', 'shape', 'mixture', 'non_digits', 'distort', 'coarsen', 'Distort', 'train_guard',
-           'fold_norm', 'net_layers', 'build_net', 'pack_tensors', 'unpack_tensors', 'WebModels', 'write_weights',
-           'read_weights', 'train_nets', 'mean_digits', 'measure_models', 'make_weights', 'Verdict', 'verdict', 'judge',
-           'export_web', 'serve_draw']
+           'sample_strokes', 'letter', 'shape', 'mixture', 'non_digits', 'distort', 'coarsen', 'Distort', 'other_hands',
+           'train_guard', 'fold_norm', 'net_layers', 'build_net', 'pack_tensors', 'unpack_tensors', 'WebModels',
+           'write_weights', 'read_weights', 'train_nets', 'mean_digits', 'measure_models', 'make_weights', 'Verdict',
+           'verdict', 'judge', 'export_web', 'serve_draw']
 
 # %% ../nbs/08c_draw.ipynb #b781c61e
 import hashlib, json
@@ -262,12 +262,58 @@ class Distort(Callback):
         n = int(self.coarse*len(x)/2)
         o.xb = [torch.cat([coarsen(x[:n]),coarsen(x[n:2*n]),x[2*n:]]) if n else x]
 
+# %% ../nbs/08c_draw.ipynb #c395f667
+def _foot(u, digit):
+    "The lower end of a 6: a stem and a loop, about (0,0)"
+    r,wide,t = u(.13, .26),u(.8, 1.3),np.linspace(-.9*np.pi, 1.1*np.pi, 20)
+    loop = np.stack([wide*r*np.cos(t),.45-r+r*np.sin(t)], 1)
+    straight = [[wide*r,u(-.45, -.2)],[wide*r+u(-.1, .05),.45]]
+    if digit==9 and u(0, 1)<.5: return [-loop,np.array(straight)]
+    lines = np.array([[u(-.1, .3),-.45],[-wide*r*u(.9, 1.1),u(-.15, .1)],*loop])
+    return [lines if digit==6 else -lines]
+
+def _other_hand(rng):
+    "Lines of a digit, about (0,0), and which it is"
+    u,digit = rng.uniform,int(rng.choice([1,1,4,6,7,9]))
+    if digit==1: # An upstroke, short or long, or none; and perhaps a foot
+        x = u(-.05, .15)
+        lines = [[(x-u(.1, .38),u(-.3, .05)),(x,-.45),(x,-.45),(x+u(-.06, .06),.45)]]
+        if u(0, 1)<.4: lines += [[(x-u(.12, .3),.45),(x+u(.12, .3),.45+u(-.04, .04))]]
+        if u(0, 1)<.15: lines[0] = lines[0][2:]
+    elif digit==4: # Open at the top
+        x,y = u(.05, .25),u(0, .22)
+        left = [(u(-.25, -.02),u(-.45, -.3)),(-.35,y),(-.35,y),
+                (x+u(.05, .2),y+u(-.08, .05))]
+        lines = [left,[(x,u(-.45, -.05)),(x+u(-.08, .05),.45)]]
+    elif digit==7: # With a bar, and perhaps a hook at its left end
+        top,foot = u(-.45, -.38),u(-.2, .1)
+        hook = [(-.32,top+u(.08, .2)),(-.32,top)] if u(0, 1)<.4 else []
+        lines = [[*hook,(-.32,top),(.32,-.43),(.32,-.43),(foot,.45)]]
+        x,y = .16+foot/2,u(-.08, .08)
+        bar = [(x-u(.15, .28),y-u(-.03, .08)),(x+u(.12, .28),y+u(-.03, .08))]
+        if u(0, 1)<.75: lines.append(bar)
+    else: lines = _foot(u, digit)
+    return [.5+np.asarray(o)*[u(.7, 1.3),1] for o in lines],digit
+
+def other_hands(
+    n:int, # How many
+    seed:int=42, # Where the random numbers come from
+)->tuple: # Images, float32 [n,28,28], and their digits, int64 [n]
+    "Drawn digits of another school: 1 with upstroke and foot, open 4, 6, 7 with bar, 9"
+    rng,images,digits = np.random.default_rng(seed),[],[]
+    for _ in range(n):
+        lines,digit = _other_hand(rng)
+        images.append(_ready(255-draw_strokes(lines, 140, int(rng.integers(6, 26)))))
+        digits.append(digit)
+    return torch.stack(images),torch.tensor(digits)
+
 # %% ../nbs/08c_draw.ipynb #8762a08b
 def train_guard(
     seed:int=42, # Where the random numbers come from
-    epochs:int=5, # Passes over digits and non-digits
+    epochs:int=8, # Passes over digits and non-digits
     n:int=24000, # Non-digits to learn from
     kinds=NON_DIGITS, # As in `non_digits`
+    hands:int=12000, # Drawn digits besides MNIST's
     cbs=None, # Callbacks for the Learner; `Distort()` if None
 )->nn.Module: # Maps [n,1,28,28] to scores of the digits 0 to 9, and of none
     "A second reader: it knows what is no digit, and has seen digits of many hands"
@@ -275,9 +321,10 @@ def train_guard(
     def more(x, y, n, seed):
         none = non_digits(n, x.numpy(), seed, kinds)
         return torch.cat([x,none]),torch.cat([y,torch.full((n,), 10)])
-    data = more(x, y, n, seed),more(valid_x, valid_y, 600, seed+1)
+    train,valid = more(x, y, n, seed),more(valid_x, valid_y, 600, seed+1)
+    if hands: train = [torch.cat(o) for o in zip(train, other_hands(hands, seed))]
     make = partial(make_cnn, widths=(24,32,64))
-    return train_digits(data, make, seed=seed, epochs=epochs, smoothing=0.05,
+    return train_digits((train,valid), make, seed=seed, epochs=epochs, smoothing=0.05,
                         shift=1, cbs=[Distort()] if cbs is None else cbs).net
 
 # %% ../nbs/08c_draw.ipynb #439c978d
@@ -495,13 +542,13 @@ def make_weights(
     return write_weights(folder, means, nets, **info, accuracy=measured)
 
 # %% ../nbs/08c_draw.ipynb #47f6a7e6
-LIMITS = dict(probability=0.4, guard=0.45)  # What both must give a digit
+LIMITS = dict(probability=0.65, none=0.15)  # To be believed; the share of "no digit"
 
 class Verdict(NamedTuple):
     "What to make of one image"
     answer:int # The most probable digit
     sure:bool # Is it to be believed?
-    probability:float # What the network gives its answer, 0..1
+    probability:float # What network and guard give it together, 0..1
     reason:str # Why it is not sure, in a few words; "" where it is
 
 @torch.no_grad()
@@ -510,15 +557,18 @@ def verdict(
     probabilities:dict, # What a network makes of it: probability by digit
     models:WebModels|None=None, # As from `read_weights`; the package's if None
 )->Verdict: # The one rule for sure and unsure, of command, package and page
-    "Whether to believe the digit that `probabilities` name"
+    "Which digit it is by `probabilities` and the guard, and whether to believe it"
     nets,limits = (models or read_weights())[1:3]
     guard = nets['guard'](image.cpu()[None,None]).softmax(1)[0].tolist()
-    (first,p),(second,_) = sorted(probabilities.items(), key=lambda o: -o[1])[:2]
-    seen = int(np.argmax(guard))
-    if p>=limits['probability'] and guard[first]>=limits['guard']:
-        return Verdict(first, True, p, '')
-    if seen==10: return Verdict(first, False, p, 'this looks like none of the digits')
-    return Verdict(first, False, p, f'{first} or {second if seen==first else seen}')
+    both = {d: limits['none']*o for d,o in enumerate(guard)}  # What the network can't say
+    both |= {d: p**0.5*guard[d] for d,p in probabilities.items()}
+    seen = sorted(both, key=lambda o: -both[o])
+    first = max(probabilities, key=lambda o: both[o])
+    p = both[first]/sum(both.values())
+    if p>=limits['probability']: return Verdict(first, True, p, '')
+    if seen[0]==10: return Verdict(first, False, p, 'this looks like none of the digits')
+    other = next(o for o in seen if o not in (first,10))
+    return Verdict(first, False, p, f'{first} or {other}')
 
 # %% ../nbs/08c_draw.ipynb #c896c441
 @torch.no_grad()

@@ -112,13 +112,18 @@ def guard_that_says(**shares):
 @pytest.mark.parametrize('network,guard,answer,sure,reason', [
     ({3: .9, 8: .1}, dict(d3=.9), 3, True, ''),                       # both say 3
     ({3: .5, 8: .45, 1: .05}, dict(d3=.6), 3, True, ''),              # the network wavers, and the guard agrees
-    ({3: .95, 8: .05}, dict(d8=.8, d3=.1), 3, False, '3 or 8'),       # both are certain, of different digits
+    ({3: .55, 8: .45}, dict(d8=.8), 8, True, ''),                     # it wavers, and the guard says the other
+    ({3: .99, 8: .01}, dict(d8=.8, d3=.1), 3, False, '3 or 8'),       # both are certain, of different digits
     ({3: .99, 8: .01}, dict(none=.9), 3, False, 'none of the digits'),
-    ({3: .3, 8: .2, 1: .1}, dict(d3=.9), 3, False, '3 or 8'),         # the network hardly thinks so itself
+    ({3: .5, 8: .5}, dict(d3=.45, d8=.4), 3, False, '3 or 8'),        # nobody is certain
+    ({3: .9, 7: .1}, dict(d8=.9), 3, False, '3 or 8'),                # a network that knows two digits is asked about a third
 ])
 def test_two_readers_decide(models, network, guard, answer, sure, reason):
     seen = verdict(torch.zeros(28, 28), network, models._replace(nets={'guard': guard_that_says(**guard)}))
-    assert (seen.answer, seen.sure, seen.probability) == (answer, sure, network[answer]) and reason in seen.reason and bool(reason) != sure
+    says = {o: guard.get(f'd{o}', .01) for o in range(10)}
+    parts = [network[o]**.5*says[o] if o in network else .15*says[o] for o in range(10)]+[.15*guard.get('none', .01)]
+    assert (seen.answer, seen.sure) == (answer, sure) and reason in seen.reason and bool(reason) != sure
+    assert seen.probability == pytest.approx(parts[answer]/sum(parts), abs=1e-5)
 
 
 # ---- drawings in Python

@@ -476,23 +476,22 @@ function judge(models, image) {
   const {nets, tensors} = models, far = distances(Float64Array.from(image), tensors["ideal.means"].data);
   const line = nets.linear.at(-1), score = run(nets.linear, image).at(-1).data[0];
   const acts = run(nets.mlp, image), last = nets.mlp.at(-1), hidden = acts.at(-2).data;
-  const probabilities = softmax(run(nets.ten, image).at(-1).data), digit = probabilities.indexOf(largest(probabilities));
+  const probabilities = softmax(run(nets.ten, image).at(-1).data);
   return {
     ideal: {distances: far, nearest: far.indexOf(Math.min(...far)), pair: far[3] <= far[7] ? 3 : 7},
     linear: {score, probability: sigmoid(score), bias: line.bias.data[0], parts: Float64Array.from(image, (v, i) => v * line.weight.data[i])},
     mlp: {score: acts.at(-1).data[0], probability: sigmoid(acts.at(-1).data[0]), bias: last.bias.data[0], hidden,
       parts: hidden.map((v, i) => v * last.weight.data[i])},
-    ten: {probabilities, digit, ...verdict(models, image, probabilities)},
+    ten: {probabilities, ...verdict(models, image, probabilities)},
   };
 }
 
-// Whether to believe an answer: it must be probable, and the guard, who knows what is no digit, must read the same
+// The answer of network and guard together, who also knows what is no digit, and whether to believe it
 function verdict({nets, unsure}, image, probabilities) {
-  const first = probabilities.indexOf(largest(probabilities)), guard = softmax(run(nets.guard, image).at(-1).data);
-  const second = probabilities.indexOf(largest(probabilities.filter((_, d) => d !== first)));
-  const seen = guard.indexOf(largest(guard)), other = seen < 10 && seen !== first ? seen : second;
-  const sure = probabilities[first] >= unsure.probability && guard[first] >= unsure.guard;
-  return {sure, digitlike: seen < 10, second: other};
+  const guard = softmax(run(nets.guard, image).at(-1).data), both = Array.from(probabilities, (p, d) => Math.sqrt(p) * guard[d]);
+  const [digit, second] = [...both.keys()].sort((a, b) => both[b] - both[a]), none = unsure.none * guard[10];
+  const probability = both[digit] / (sum(both) + none);
+  return {digit, second, probability, sure: probability >= unsure.probability, digitlike: both[digit] >= none};
 }
 
 // ---- Reading the weights: the manifest says where each tensor lies in the file

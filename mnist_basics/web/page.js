@@ -189,8 +189,8 @@ function showTen(answer) {
 
 function words(answer) {
   if (!answer) return state.reason || "Nothing drawn yet.";
-  const {probabilities, digit, sure, digitlike, second} = answer.ten;
-  if (sure) return `It is ${named(digit)}. Probability ${percent(probabilities[digit])}.`;
+  const {probability, digit, sure, digitlike, second} = answer.ten;
+  if (sure) return `It is ${named(digit)}. Probability ${percent(probability)}.`;
   return digitlike ? `Unsure: perhaps ${named(digit)}, or ${named(second)}.` : "Unsure: this looks like none of the ten digits.";
 }
 
