@@ -542,7 +542,7 @@ def make_weights(
     return write_weights(folder, means, nets, **info, accuracy=measured)
 
 # %% ../nbs/08c_draw.ipynb #47f6a7e6
-LIMITS = dict(probability=0.65, none=0.15)  # To be believed; the share of "no digit"
+LIMITS = dict(probability=0.65, none=0.1)  # To be believed; the share of "no digit"
 
 class Verdict(NamedTuple):
     "What to make of one image"

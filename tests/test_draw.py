@@ -121,7 +121,7 @@ def guard_that_says(**shares):
 def test_two_readers_decide(models, network, guard, answer, sure, reason):
     seen = verdict(torch.zeros(28, 28), network, models._replace(nets={'guard': guard_that_says(**guard)}))
     says = {o: guard.get(f'd{o}', .01) for o in range(10)}
-    parts = [network[o]**.5*says[o] if o in network else .15*says[o] for o in range(10)]+[.15*guard.get('none', .01)]
+    parts = [network[o]**.5*says[o] if o in network else .1*says[o] for o in range(10)]+[.1*guard.get('none', .01)]
     assert (seen.answer, seen.sure) == (answer, sure) and reason in seen.reason and bool(reason) != sure
     assert seen.probability == pytest.approx(parts[answer]/sum(parts), abs=1e-5)
 
