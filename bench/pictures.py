@@ -6,10 +6,11 @@ command (the recipe of ten digits) and that of the drawing page, in two ways: as
 former rule (paper is the median of the picture's edge, ink is all that differs, sure from a probability of 0.8).
 
 The rules were tuned on pictures of `--part tune`: seed A, training digits, its own fonts. What is reported is `--part measure`:
-seed B, MNIST's test digits, other fonts. scikit-learn's 8x8 digits, scaled up, are the one real set from elsewhere: no network was
-trained on them, but `other_hands` was drawn, and the limits were chosen, with their doubted ones in sight. For each kind the shares of: right and sure, unsure, sure and wrong, refused; and of right answers, sure or
-not. Then, for each step of the way from picture to ink, what its kinds come to without it; and last, for the guard, what some
-kinds come to if one thing that it learns from is left out, each guard trained for two epochs.
+seed B, MNIST's test digits, other fonts. scikit-learn's 8x8 digits, scaled up, are the one real set from elsewhere: no network
+was trained on them, but `other_hands` was drawn, and the limits were chosen, with their doubted ones in sight. For each kind the
+shares of: right and sure, unsure, sure and wrong, refused; and of right answers, sure or not. Then, for each step of the way from
+picture to ink, what its kinds come to without it; and last, for the guard, what some kinds come to if one thing that it learns
+from is left out, each guard trained for two epochs.
 
     python bench/pictures.py [--part measure] [--n 200] [--kinds a,b] [--guards] [--weights FILE] [--json FILE]
 
