@@ -7,10 +7,11 @@ former rule (paper is the median of the picture's edge, ink is all that differs,
 
 The rules were tuned on pictures of `--part tune`: seed A, training digits, its own fonts. What is reported is `--part measure`:
 seed B, MNIST's test digits, other fonts. scikit-learn's 8x8 digits, scaled up, are the one real set from elsewhere: no network
-was trained on them, but `other_hands` was drawn, and the limits were chosen, with their doubted ones in sight. For each kind the
-shares of: right and sure, unsure, sure and wrong, refused; and of right answers, sure or not. Then, for each step of the way from
-picture to ink, what its kinds come to without it; and last, for the guard, what some kinds come to if one thing that it learns
-from is left out, each guard trained for two epochs.
+was trained on them, but `other_hands` was drawn, and the limits were chosen, with their doubted ones in sight. For each kind
+the shares of: right and sure, unsure, sure and wrong, refused; and of right answers, sure or not. Then, for each step of the
+way from picture to ink, what its kinds come to without it; for real digits, what another rule for the same networks makes of
+them; and last, for the guard, what some kinds come to if one thing that it learns from is left out, each guard trained for two
+epochs.
 
     python bench/pictures.py [--part measure] [--n 200] [--kinds a,b] [--guards] [--weights FILE] [--json FILE]
 
@@ -360,6 +361,14 @@ def by_former(x, p): return int(p.argmax()),bool(p.max()>=.8)
 
 def by_verdict(models): return lambda x,p: verdict(x, dict(enumerate(p.tolist())), models)[:2]
 
+def by_agreement(models):
+    "Another rule for the same two networks: both must give the digit enough, the one 0.4 and the guard 0.45"
+    @torch.no_grad()
+    def believe(x, p):
+        first,guard = int(p.argmax()),models.nets['guard'](x[None,None]).softmax(1)[0]
+        return first,bool(p[first]>=.4 and guard[first]>=.45)
+    return believe
+
 def read_now(image): return list(read_digits(image).images)
 
 def measure(kind, part, n, networks, models, ways=('former','now')):
@@ -388,6 +397,15 @@ def without(step, part, n, networks, models):
 GUARDS = {'nothing':{}, 'letters':dict(kinds=(shape,mixture)), 'shapes':dict(kinds=(letter,mixture)),
           'mixtures':dict(kinds=(letter,shape)), 'coarse digits':dict(cbs=[Distort(coarse=0)]), 'other hands':dict(hands=0)}
 ASKED = 'letters','shapes','scribble','touching','pens','coarse','eights','untouched'
+
+def agreeing(part, n, network, models):
+    "What becomes of real digits by the other rule"
+    res = {}
+    for kind in ('eights','as_given'):
+        shown,truths = zip(*pictures(kind, part, n))
+        seen = [[torch.from_numpy(o).float()/255] if kind=='as_given' else read_now(o) for o in shown]
+        res[kind] = tally(seen, truths, network, by_agreement(models))
+    return res
 
 def guards(part, n, network, models):
     "For each thing that a guard does without: what becomes of the kinds that are asked"
@@ -426,7 +444,7 @@ def main():
     def page(x): return models.nets['ten'](x[:,None]).softmax(1)
     networks = dict(recipe=best.probabilities, page=page)
     record = dict(part=opts.part, n=opts.n, processor=processor(), threads=torch.get_num_threads(), torch=torch.__version__,
-                  numpy=np.__version__, pillow=PIL.__version__, date=time.strftime('%Y-%m-%d'), limits=models.unsure, kinds={}, without={}, guards={})
+                  numpy=np.__version__, pillow=PIL.__version__, date=time.strftime('%Y-%m-%d'), limits=models.unsure, kinds={}, without={}, agreeing={}, guards={})
     print(f"{'':12} {'former: right':>14} {'sure, wrong':>12} {'now: right':>12} {'sure, wrong':>12}   of the page now")
     for kind in opts.kinds.split(','):
         r = record['kinds'][kind] = measure(kind, opts.part, opts.n, networks, models)
@@ -437,6 +455,10 @@ def main():
         if not set(kinds)<=record['kinds'].keys(): continue
         record['without'][step] = without(step, opts.part, opts.n//2, networks, models)
         for o,a in record['without'][step].items(): print(f"{o:12} without {step:14} {a['recipe']['right']:10.1%} {a['recipe']['wrong']:12.1%}", flush=True)
+        keep(opts.json, record)
+    if {'eights','as_given'}<=record['kinds'].keys():
+        record['agreeing'] = agreeing(opts.part, opts.n, networks['recipe'], models)
+        for o,a in record['agreeing'].items(): print(f"{o:12} if both must agree {a['right']:10.1%} {a['wrong']:12.1%}", flush=True)
         keep(opts.json, record)
     for name,rows in guards(opts.part, opts.n//2, networks['recipe'], models) if opts.guards else ():
         record['guards'][name] = rows

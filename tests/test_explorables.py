@@ -681,6 +681,7 @@ def lab(tmp_path):
     run.wait(20)
 
 
+@pytest.mark.long('starts JupyterLab and a kernel')
 def test_jupyterlab_with_a_real_kernel(browser, lab):
     from playwright import sync_api
     tab = browser.new_context(viewport=dict(width=1200, height=1600)).new_page()
