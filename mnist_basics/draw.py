@@ -560,13 +560,14 @@ def verdict(
     "Which digit it is by `probabilities` and the guard, and whether to believe it"
     nets,limits = (models or read_weights())[1:3]
     guard = nets['guard'](image.cpu()[None,None]).softmax(1)[0].tolist()
-    both = {d: limits['none']*o for d,o in enumerate(guard)}  # What the network can't say
+    both = {d: limits['none']*o for d,o in enumerate(guard)} # Those it can't name
     both |= {d: p**0.5*guard[d] for d,p in probabilities.items()}
     seen = sorted(both, key=lambda o: -both[o])
     first = max(probabilities, key=lambda o: both[o])
     p = both[first]/sum(both.values())
     if p>=limits['probability']: return Verdict(first, True, p, '')
-    if seen[0]==10: return Verdict(first, False, p, 'this looks like none of the digits')
+    none = 'this looks like none of the digits'
+    if seen[0]==10: return Verdict(first, False, p, none)
     other = next(o for o in seen if o not in (first,10))
     return Verdict(first, False, p, f'{first} or {other}')
 
