@@ -376,7 +376,7 @@ def test_drawings_look_the_same_to_browser_and_python(n, page, models):
     print({k: f'{v:.1e}' for k, v in worst.items()}, f'{sum(right)} of {len(right)} digits read, {sum(believed)} of {len(believed)} scribbles believed')
     assert worst['seen'] < 1e-3
     assert max(worst[k] for k in ('distances', 'linear', 'mlp', 'ten')) < 1e-4
-    assert len(right) == n*9//10 and np.mean(right) > .95 and np.mean(believed) < .2
+    assert len(right) == n*9//10 and np.mean(right) > .95 and sum(believed) <= max(1, .15*len(believed))
 
 
 def far_larger(strokes, k): return [[[.5+(x-.5)*k, .5+(y-.5)*k] for x, y in o] for o in strokes]

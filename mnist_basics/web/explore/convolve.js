@@ -1,5 +1,5 @@
 // Convolution by hand: nine numbers slide over a digit.
-import {attr, bold, button, choice, div, drag, explorable, figure, fmt, h, label, mean, paint, pause, picture, range, sayer, slider, small, stack, tiles, tools} from "./kit.js";
+import {attr, bold, button, choice, div, drag, explorable, figure, fmt, h, label, mean, paint, pause, picture, range, sayer, slider, small, stack, tiles, tools, turns} from "./kit.js";
 
 const CONVOLVE_STYLE = `
 .kernel { grid-template-columns: repeat(3, minmax(0, 1fr)); max-width: 16rem; } .kernel input { width: 100%; text-align: center; }
@@ -60,7 +60,7 @@ async function build({values: {image: lines, kernels, learned}}) {
     made = slide(image, side, kernel);
     label(map, `The map, from ${fmt(Math.min(...made))} to ${fmt(Math.max(...made))}`);
     show();
-    compare();
+    soon();
   }
   function compare() {
     if (!learned.length) return;
@@ -73,6 +73,7 @@ async function build({values: {image: lines, kernels, learned}}) {
     paint(theirs, maps[chosen], true);
     compared.textContent = `Learned kernel ${chosen + 1} and yours make maps that are alike by ${fmt(alikes[chosen])}.`;
   }
+  const soon = turns(compare);
   function load(numbers, words) {
     kernel = numbers.flat();
     fields.forEach((o, k) => { o.value = Number(kernel[k].toFixed(3)); });

@@ -67,7 +67,7 @@ export const label = (el, text) => attr(el, {"aria-label": text});
 // ---- Numbers as words
 
 const minus = text => text.replaceAll("-", "−").replace("e+", "e");
-// Commas for thousands; `Intl` takes longer to start than all else
+// Commas for thousands: `Intl` is slow to start
 const grouped = text => text.replace(/^-?\d+/, whole => whole.replace(/\B(?=(\d{3})+$)/g, ","));
 
 export function fmt(v, digits = 2) {

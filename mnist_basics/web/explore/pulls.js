@@ -1,4 +1,4 @@
-// A digit pulls on its weights; then two thousand do, batch after batch.
+// A digit pulls on its weights; then two thousand do.
 import {look, mnistLoss, sigmoid} from "./engine.js";
 import {bold, button, check, choice, explorable, figure, fmt, h, label, paint, pause, pics, picture, range, rate, runner, sayer, slider, small, stack, tools} from "./kit.js";
 import {TRAIN, loadDigits, training} from "./train.js";
