@@ -66,7 +66,7 @@ def test_weights_that_end_early():
     with pytest.raises(ValueError, match='byte 4'): unpack_tensors(bytes(4), {'a': dict(dtype='float32', shape=[2], offset=0)})
 
 
-@pytest.mark.long('trains all networks of the page: four minutes')
+@pytest.mark.long('trains all networks of the page: six minutes')
 def test_trained_again_it_is_as_good(tmp_path, models):
     fresh, kept = make_weights(tmp_path)['accuracy'], models.manifest['accuracy']
     assert fresh.keys() == kept.keys()
