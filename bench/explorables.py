@@ -1,12 +1,13 @@
 """Does a page with an explorable stay fluent on a slow phone?
 
-Each explorable is opened in a headless Chromium whose processor is slowed down fourfold, in a window of 390 by 844, and measured
-while it loads, while its button for many steps runs, while another is pressed again and again, and while a pointer is dragged over
-its figure and its first slider. Nothing else is asked of the page meanwhile: where a button lies was found out before. What an
-empty page takes to load is measured as well. Recorded for each: how many frames there were, the median and the longest time from one to the next, in
-milliseconds, and the tasks of the page's own thread that took 50 ms or more: a task is what keeps the page from answering, while
-a frame can be late for reasons that are none of the page's (the machine draws without a GPU, and does other things as well).
-Target: no such task. A round counts only if nothing else interferes, so the best of some rounds is taken.
+Each explorable is opened in a headless Chromium whose processor is slowed down fourfold, in a window of 390 by 844, and
+measured while it loads, while its button for many steps runs, while another is pressed again and again, and while a pointer is
+dragged over its figure and its first slider. Nothing else is asked of the page meanwhile: where a button lies was found out
+before. What an empty page takes to load is measured as well. Recorded for each: how many frames there were, the median and the
+longest time from one to the next, in milliseconds, and the tasks of the page's own thread that took 50 ms or more: a task is
+what keeps the page from answering, while a frame can be late for reasons that are none of the page's (the machine draws without
+a GPU, and does other things as well). Target: no such task. A round counts only if nothing else interferes, so the best of some
+rounds is taken.
 
     python bench/explorables.py [--rounds N] [--throttle N] [--json FILE] [names ...]
 """
